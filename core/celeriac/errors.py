@@ -1,0 +1,183 @@
+"""Every error celeriac raises, as one tree.
+
+    CeleriacError
+    ├── ConfigurationError          a URL, setting, option or task declaration that cannot work
+    │   ├── UnknownOption           a name nobody knows, with a did-you-mean
+    │   ├── NotRegistered           a task name this App does not have
+    │   └── PluginError             a plugin that does not load, or two that claim one name
+    ├── CodecError
+    │   ├── EncodeError             a value that its content type cannot carry
+    │   └── DecodeError             bytes that are not what their content type says
+    ├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
+    │   ├── ConnectionLost          reopen and go on
+    │   ├── AccessRefused           wrong password, unknown vhost, no permission
+    │   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
+    │   ├── QueueNotFound           no queue of that name
+    │   ├── Unsupported             this broker, or this queue, cannot do that
+    │   └── PublishError
+    │       ├── Unroutable          no queue took it
+    │       ├── PublishNacked       the broker refused it
+    │       ├── PublishUnconfirmed  it may have been sent; nobody confirmed it in time
+    │       ├── MessageTooLarge
+    │       └── PublishErrors       some of many; `.receipts`, `.failed`
+    └── ResultError
+        ├── NoResultStore           results of another process need a shared store
+        ├── UnknownTask             the store never saw that id, or has forgotten it
+        ├── ResultTimeout           also a TimeoutError
+        ├── TaskRevoked             the task was revoked or had expired before it ran
+        └── TaskError               a remote failure whose own class cannot be found here
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class CeleriacError(Exception):
+    """Something celeriac could not do."""
+
+    def __str__(self) -> str:
+        """Return the message given, else the first line of the class's docstring."""
+        return super().__str__() or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
+
+
+class ConfigurationError(CeleriacError):
+    """The configuration cannot work as written."""
+
+
+class UnknownOption(ConfigurationError, TypeError):
+    """An option has a name that nobody knows."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        """Say which ``what`` (say ``"task option"``) has the unknown ``name``, and suggest one of ``known``."""
+        super().__init__(f"unknown {what} {name!r}{did_you_mean(name, known)}")
+
+
+class NotRegistered(ConfigurationError, KeyError):
+    """No task of that name is registered with this App."""
+
+    __str__ = CeleriacError.__str__
+
+
+class PluginError(ConfigurationError):
+    """A plugin could not be loaded, or two plugins claim the same name."""
+
+
+class CodecError(CeleriacError):
+    """A value and its bytes do not belong together."""
+
+
+class EncodeError(CodecError):
+    """The value cannot be carried by this content type."""
+
+
+class DecodeError(CodecError):
+    """The bytes are not what their content type says."""
+
+
+class TransportError(CeleriacError):
+    """The broker could not do what was asked."""
+
+
+class ConnectionLost(TransportError):
+    """The connection to the broker is gone, or could not be made."""
+
+
+class AccessRefused(TransportError):
+    """The broker refused the credentials, the virtual host or the permission."""
+
+
+class TopologyMismatch(TransportError):
+    """A queue or exchange exists with other arguments than the ones declared."""
+
+
+class QueueNotFound(TransportError):
+    """The broker has no queue of that name."""
+
+
+class Unsupported(TransportError):
+    """This broker, or this queue, cannot do that."""
+
+
+class PublishError(TransportError):
+    """A message was not taken by the broker."""
+
+
+class Unroutable(PublishError):
+    """No queue was bound to take the message; the broker did not keep it."""
+
+
+class PublishNacked(PublishError):
+    """The broker refused the message; it did not keep it."""
+
+
+class PublishUnconfirmed(PublishError):
+    """The message may have been sent: the broker did not confirm it in time.
+
+    Sending it again with the same id is safe where a result store recognises duplicates.
+    """
+
+
+class MessageTooLarge(PublishError):
+    """The message is larger than the broker, or a limit of yours, takes."""
+
+
+class PublishErrors(PublishError):
+    """Some messages of many were not taken.
+
+    Attributes:
+        receipts: one per message, in the order given.
+        failed: the messages that were not confirmed; they can be sent again.
+    """
+
+    def __init__(self, receipts: Sequence[Any], failed: Sequence[Any]) -> None:
+        """Keep what became of each message."""
+        first = next((receipt for receipt in receipts if not receipt.ok), None)
+        super().__init__(f"{len(failed)} of {len(receipts)} messages were not confirmed; the first: {first}")
+        self.receipts = receipts
+        self.failed = failed
+
+
+class ResultError(CeleriacError):
+    """A result could not be had."""
+
+
+class NoResultStore(ResultError):
+    """The result of another process's task needs a store that both can reach."""
+
+
+class UnknownTask(ResultError):
+    """The result store never saw this id, or has forgotten it."""
+
+
+class ResultTimeout(ResultError, TimeoutError):
+    """The result did not come within the time given."""
+
+
+class TaskRevoked(ResultError):
+    """The task was revoked, or had expired, before it ran."""
+
+
+class TaskError(ResultError):
+    """A task failed with an exception whose class is not known in this process.
+
+    Attributes:
+        type_name: the remote class, with its module.
+        remote_args: what the exception was built with, as far as it could be encoded.
+    """
+
+    def __init__(self, message: str, type_name: str = "", remote_args: Sequence[Any] = ()) -> None:
+        """Name the remote class and keep its arguments."""
+        super().__init__(message)
+        self.type_name = type_name
+        self.remote_args = tuple(remote_args)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or nothing."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
