@@ -1,31 +1,31 @@
 """Every error celeriac raises, as one tree.
 
-    CeleriacError
-    ├── ConfigurationError          a URL, setting, option or task declaration that cannot work
-    │   ├── UnknownOption           a name nobody knows, with a did-you-mean
-    │   ├── NotRegistered           a task name this App does not have
-    │   └── PluginError             a plugin that does not load, or two that claim one name
-    ├── CodecError
-    │   ├── EncodeError             a value that its content type cannot carry
-    │   └── DecodeError             bytes that are not what their content type says
-    ├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
-    │   ├── ConnectionLost          reopen and go on
-    │   ├── AccessRefused           wrong password, unknown vhost, no permission
-    │   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
-    │   ├── QueueNotFound           no queue of that name
-    │   ├── Unsupported             this broker, or this queue, cannot do that
-    │   └── PublishError
-    │       ├── Unroutable          no queue took it
-    │       ├── PublishNacked       the broker refused it
-    │       ├── PublishUnconfirmed  it may have been sent; nobody confirmed it in time
-    │       ├── MessageTooLarge
-    │       └── PublishErrors       some of many; `.receipts`, `.failed`
-    └── ResultError
-        ├── NoResultStore           results of another process need a shared store
-        ├── UnknownTask             the store never saw that id, or has forgotten it
-        ├── ResultTimeout           also a TimeoutError
-        ├── TaskRevoked             the task was revoked or had expired before it ran
-        └── TaskError               a remote failure whose own class cannot be found here
+CeleriacError
+├── ConfigurationError          a URL, setting, option or task declaration that cannot work
+│   ├── UnknownOption           a name nobody knows, with a did-you-mean
+│   ├── NotRegistered           a task name this App does not have
+│   └── PluginError             a plugin that does not load, or two that claim one name
+├── CodecError
+│   ├── EncodeError             a value that its content type cannot carry
+│   └── DecodeError             bytes that are not what their content type says
+├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
+│   ├── ConnectionLost          reopen and go on
+│   ├── AccessRefused           wrong password, unknown vhost, no permission
+│   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
+│   ├── QueueNotFound           no queue of that name
+│   ├── Unsupported             this broker, or this queue, cannot do that
+│   └── PublishError
+│       ├── Unroutable          no queue took it
+│       ├── PublishNacked       the broker refused it
+│       ├── PublishUnconfirmed  it may have been sent; nobody confirmed it in time
+│       ├── MessageTooLarge
+│       └── PublishErrors       some of many; `.receipts`, `.failed`
+└── ResultError
+    ├── NoResultStore           results of another process need a shared store
+    ├── UnknownTask             the store never saw that id, or has forgotten it
+    ├── ResultTimeout           also a TimeoutError
+    ├── TaskRevoked             the task was revoked or had expired before it ran
+    └── TaskError               a remote failure whose own class cannot be found here
 """
 
 from __future__ import annotations

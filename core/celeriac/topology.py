@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ExchangeType = Literal["direct", "topic", "fanout"]
 DeclareMode = Literal["active", "passive", "never"]
@@ -30,7 +32,9 @@ class Exchange:
         """Refuse a name or type that no broker would take."""
         _check_name("exchange", self.name)
         if self.type not in {"direct", "topic", "fanout"}:
-            raise ConfigurationError(f"exchange {self.name!r} has type {self.type!r}; use 'direct', 'topic' or 'fanout'")
+            raise ConfigurationError(
+                f"exchange {self.name!r} has type {self.type!r}; use 'direct', 'topic' or 'fanout'"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,9 @@ class Queue:
         """Refuse what no broker would take."""
         _check_name("queue", self.name)
         if not 1 <= self.priorities <= PRIORITY_LEVELS:
-            raise ConfigurationError(f"queue {self.name!r} has priorities={self.priorities}; use 1 to {PRIORITY_LEVELS}")
+            raise ConfigurationError(
+                f"queue {self.name!r} has priorities={self.priorities}; use 1 to {PRIORITY_LEVELS}"
+            )
 
     @property
     def bound_exchange(self) -> Exchange:

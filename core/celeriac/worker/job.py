@@ -1,0 +1,110 @@
+"""The values that walk through the worker's rooms, between admit and decide. Frozen data, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.message import Delivery
+    from celeriac.protocol import ErrorData, TaskHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What an executor needs to run a task; all of it can be marshalled.
+
+    Attributes:
+        seq: names the job within its worker, from 1.
+        task: the task's name.
+        body: still encoded; it is decoded where it runs.
+        content_type: of the body.
+        content_encoding: of the body.
+        request: the fields of `celeriac.task.Request` that the message carries.
+    """
+
+    seq: int
+    task: str
+    body: bytes
+    content_type: str
+    content_encoding: str
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A delivery that may run.
+
+    Attributes:
+        delivery: what came.
+        header: its task headers, parsed.
+        assignment: what goes to the executor.
+        is_async: the task is a coroutine function.
+        alone: it is accused of having killed a child: no other task runs beside it.
+        acks_late: acknowledged after its result is stored; otherwise when an executor takes it.
+        ignore_result: its result is not stored.
+    """
+
+    delivery: Delivery
+    header: TaskHeader
+    assignment: Assignment
+    is_async: bool = False
+    alone: bool = False
+    acks_late: bool = True
+    ignore_result: bool = False
+
+    @property
+    def seq(self) -> int:
+        """The job's number within its worker."""
+        return self.assignment.seq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The task returned: its encoded result, what to show of it, and how long it took in seconds."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str
+    shown: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The task raised: the exception as data, its traceback as text, and how long it took in seconds."""
+
+    error: ErrorData
+    traceback: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The message cannot be run by anyone: ``reason`` for a program, ``detail`` for a person."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Died:
+    """The executor's process ended while the task ran.
+
+    Attributes:
+        exit: what to tell people: ``"signal 9 (SIGKILL)"``, ``"exit code 1"``.
+        beside: how many other tasks ran in that process; with none, this one did it.
+    """
+
+    exit: str
+    beside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker is leaving before the task was done: nobody's fault."""
+
+
+Outcome = Succeeded | Failed | Rejected | Died | Interrupted
