@@ -99,9 +99,11 @@ class Transport(ABC):
 
     Attributes:
         contract: the contract version the plugin was written for; another than the core's is refused at load.
+        scoped: a URL with neither host nor path belongs to one App: the core writes a name of the App's own into it.
     """
 
     contract: ClassVar[int] = CONTRACT_VERSION
+    scoped: ClassVar[bool] = False
 
     def __init__(
         self,
