@@ -7,7 +7,9 @@ CeleriacError
 │   └── PluginError             a plugin that does not load, or two that claim one name
 ├── CodecError
 │   ├── EncodeError             a value that its content type cannot carry
-│   └── DecodeError             bytes that are not what their content type says
+│   ├── DecodeError             bytes that are not what their content type says
+│   └── ProtocolError           a message that is no task message anyone could run; `.reason`
+│       └── UnsupportedWorkflow it asks for callbacks, errbacks, a chain or a chord
 ├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
 │   ├── ConnectionLost          reopen and go on
 │   ├── AccessRefused           wrong password, unknown vhost, no permission
@@ -31,7 +33,7 @@ CeleriacError
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,11 +74,45 @@ class CodecError(CeleriacError):
 
 
 class EncodeError(CodecError):
-    """The value cannot be carried by this content type."""
+    """The value cannot be carried by this content type.
+
+    Attributes:
+        problem: what is wrong and what to do instead.
+        path: keys and indexes that lead from the value down to the culprit.
+    """
+
+    def __init__(self, problem: str = "", *, root: str = "", path: Sequence[Any] = ()) -> None:
+        """Say ``problem``, and where: ``root`` is what the reader calls the value, say ``"args"``."""
+        where = root + "".join(f"[{step!r:.60}]" for step in path)
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.problem = problem
+        self.path = tuple(path)
 
 
 class DecodeError(CodecError):
-    """The bytes are not what their content type says."""
+    """The bytes are not what their content type says.
+
+    Attributes:
+        reason: the word for a dead letter.
+    """
+
+    reason: ClassVar[str] = "undecodable"
+
+
+class ProtocolError(CodecError):
+    """The message is not a task message that anyone could run.
+
+    Attributes:
+        reason: the word for a dead letter.
+    """
+
+    reason: ClassVar[str] = "undecodable"
+
+
+class UnsupportedWorkflow(ProtocolError):
+    """The message asks for callbacks, errbacks, a chain or a chord, which are not run; nothing of it was run."""
+
+    reason: ClassVar[str] = "unsupported"
 
 
 class TransportError(CeleriacError):
