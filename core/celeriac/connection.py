@@ -1,4 +1,4 @@
-"""The one supervisor of an App's broker and result store, on one loop: opens, declares, and opens again after a loss."""
+"""The supervisor of an App's broker and result store, on one loop: opens, declares, opens again after a loss."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ class Connection:
         self._lock = asyncio.Lock()
         self._reopening: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._loss: TransportError | None = None
         self.last_error: TransportError | None = None
         self.on_lost: list[Callable[[], None]] = []
 
@@ -109,10 +110,13 @@ class Connection:
             await self.transport.close()
 
     async def _open(self) -> None:
+        self._loss = None
         try:
             await self.transport.open()
             await self._declare_topology()
             await self.store.open()
+            if self._loss is not None:
+                raise self._loss
         except TransportError as error:
             self.last_error = error
             raise
@@ -137,6 +141,7 @@ class Connection:
 
     def _lost(self, error: TransportError) -> None:
         """Hear of a loss, on the loop: tell who wants to know, and begin to reopen."""
+        self._loss = error
         if not self._opened or (self._reopening is not None and not self._reopening.done()):
             return
         logger.warning("lost the broker %s: %s", self.address, error)

@@ -1,0 +1,328 @@
+"""The App: where tasks are declared, and everything of one program that has a configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from inspect import iscoroutinefunction
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from uuid import uuid4
+
+from celeriac.client import Client
+from celeriac.clock import SystemClock
+from celeriac.codec import Codecs
+from celeriac.connection import Connection
+from celeriac.errors import UnknownOption
+from celeriac.locator import Locator, is_importing
+from celeriac.plugins import Plugins
+from celeriac.portal import portal
+from celeriac.result import AsyncResult
+from celeriac.routing import Route, Router
+from celeriac.sender import Batch, Sender
+from celeriac.settings import Settings
+from celeriac.task import CALL_OPTIONS, NO_OPTIONS, CoroutineTask, FunctionTask, Task, TaskRegistry
+from celeriac.topology import Exchange, Queue, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from celeriac.clock import Clock
+    from celeriac.publisher import Publishes
+    from celeriac.routing import Routes
+    from celeriac.worker.inprocess import RunningWorker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
+
+logger = logging.getLogger("celeriac")
+
+DEFAULT_FILE = "celeriac.db"
+DEFAULT_QUEUE = "celeriac"
+TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result")
+
+
+class App:
+    """A program's tasks, queues and settings.
+
+    Constructing one opens nothing: no socket, file or thread. Several live in one process; every public method may be
+    called from any thread.
+
+    Attributes:
+        main: stands for ``__main__`` in the names of tasks declared in a program.
+        conf: the settings.
+        tasks: the tasks by name.
+        plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
+        queues: the declared queues, the default one first.
+        router: where tasks go.
+        codecs: how arguments and results are encoded.
+        clock: where the time comes from.
+    """
+
+    def __init__(
+        self,
+        main: str | None = None,
+        *,
+        broker: str | Sequence[str] | None = None,
+        backend: str | Sequence[str] | None = None,
+        queues: Sequence[Queue] = (),
+        exchanges: Sequence[Exchange] = (),
+        routes: Routes | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        """Configure an App.
+
+        Args:
+            main: the main name.
+            broker: the broker's URL, or the addresses of one cluster, tried in order; by default a SQLite file
+                ``celeriac.db`` near the program.
+            backend: where results are kept; by default the broker's own store.
+            queues: to be declared, beside the default queue.
+            exchanges: to be declared, beside those that the queues name.
+            routes: task name, glob or pattern to a queue or `Route`, or a function of the task's name.
+            clock: where the time comes from, for tests.
+            **settings: any field of `celeriac.settings.Settings`.
+
+        Raises:
+            UnknownOption: a setting of an unknown name, with a did-you-mean.
+            ConfigurationError: a value that cannot work.
+        """
+        self.main = main
+        self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
+        self.tasks = TaskRegistry()
+        self.plugins = Plugins()
+        self.codecs = Codecs()
+        self.clock: Clock = clock or SystemClock()
+        default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
+        named = {queue.name: queue for queue in queues}
+        self.default_queue = named.pop(default, None) or Queue(default)
+        self.queues = (self.default_queue, *named.values())
+        self.router = Router(routes, self.default_queue)
+        self._exchanges = (*exchanges, *_exchanges_of(self.router))
+        self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+        self.sender = Sender(self)
+        self._client: Client | None = None
+        self._link: Publishes | None = None
+        self._lock = threading.RLock()
+        self._scope = uuid4().hex
+        self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+
+    def __repr__(self) -> str:
+        """Return ``<App main:0x...>``."""
+        return f"<App {self.main or '__main__'}:{id(self):#x}>"
+
+    @overload
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    @overload
+    def task(self, fn: None = None, /, *, bind: Literal[True], **options: Any) -> _BoundTaskMaker: ...
+    @overload
+    def task(self, fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> _TaskMaker: ...
+    def task(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Declare a task: ``@app.task`` or ``@app.task(queue="mail", acks_late=False)``.
+
+        Args:
+            fn: a ``def`` or ``async def`` function; it stays callable.
+            **options: ``name`` (default: module and function), ``bind`` (the function's first argument is the task),
+                ``acks_late``, ``ignore_result``, and any call option as the task's default (see `CallOptions`).
+
+        Raises:
+            UnknownOption: an option of an unknown name, with a did-you-mean.
+            ConfigurationError: another function has that name.
+        """
+        for name in options:
+            if name not in TASK_OPTIONS and name not in CALL_OPTIONS:
+                raise UnknownOption("task option", name, (*TASK_OPTIONS, *CALL_OPTIONS))
+        return self._declare(fn, options) if fn is not None else lambda fn: self._declare(fn, options)
+
+    def _declare(self, fn: Callable[..., Any], options: Mapping[str, Any]) -> Task[..., Any]:
+        own = {name: value for name, value in options.items() if name in TASK_OPTIONS}
+        own["name"] = own.get("name") or self._name_of(fn)
+        defaults = NO_OPTIONS.with_({name: value for name, value in options.items() if name not in TASK_OPTIONS})
+        cls = CoroutineTask if iscoroutinefunction(fn) else FunctionTask
+        task: Task[..., Any] = cls(self, fn, defaults=defaults, **own)
+        with self._lock:
+            self.tasks.add(task)
+        return task
+
+    def _name_of(self, fn: Callable[..., Any]) -> str:
+        module = fn.__module__
+        if module == "__main__":
+            stem = Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
+            module = self.main or "__main__"
+            if stem != module:
+                self.tasks.alias(stem, module)  # a client that imports the program calls the task by its stem
+        return f"{module}.{fn.__name__}"
+
+    def lifespan(self, function: LifespanT) -> LifespanT:
+        """Declare what every executor opens before its tasks and closes after them.
+
+        ``function`` is an async generator that yields once; what it yields is ``request.state``. It runs once an
+        executor process, on the loop of its coroutines.
+        """
+        self.lifespan_function = asynccontextmanager(function)
+        return function
+
+    def send_task(
+        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Send a task by name, whether or not this App knows it; options as `Task.apply_async`."""
+        return self.sender.send(name, args, kwargs or {}, NO_OPTIONS.with_(options))
+
+    async def asend_task(
+        self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Send a task by name from a coroutine; as `send_task`."""
+        return await self.sender.asend(name, args, kwargs or {}, NO_OPTIONS.with_(options))
+
+    def batch(self) -> Batch:
+        """Return a block (``with`` or ``async with``) whose tasks are published together when it is left."""
+        return Batch(self)
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - Celery's name for it
+        """Return the result of a task by its id."""
+        return AsyncResult(task_id, self.client)
+
+    @property
+    def client(self) -> Client:
+        """This process's client; made at the first use, and anew after a fork."""
+        client = self._client
+        if client is None or client.pid != os.getpid():
+            with self._lock:
+                if self._client is None or self._client.pid != os.getpid():
+                    self._client = self._new_client()
+                client = self._client
+        return client
+
+    def _new_client(self) -> Client:
+        home = portal()
+        client = Client(
+            self.connect(), home, self.codecs, publish_timeout=self.conf.publish_timeout, publisher=self._link
+        )
+        home.at_exit(client.close)
+        return client
+
+    def connect(self) -> Connection:
+        """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
+        with self._lock:
+            settings = self._with_addresses()
+        topology = Topology.of(self.queues, self._exchanges, mode=settings.declare)  # type: ignore[arg-type]
+        return Connection(
+            settings=settings,
+            plugins=self.plugins,
+            clock=self.clock,
+            random=Random(),  # noqa: S311 - spreads retries
+            topology=topology,
+            scope=f"{self.main or 'app'}-{self._scope}",
+        )
+
+    def enter_child(self, link: Publishes) -> None:
+        """Publish through ``link`` from now on: this process is a worker's child."""
+        self._link = link
+        self._client = None
+
+    def close(self) -> None:
+        """Flush what was sent and close the connection; the next use opens another. Idempotent."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and client.pid == os.getpid():
+            client.close()
+
+    @property
+    def locator(self) -> Locator | None:
+        """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
+        module = self._defined.get("__name__", "__main__")
+        names = [name for name, value in self._defined.items() if value is self]
+        attribute = names[0] if names else None
+        if module != "__main__":
+            return Locator(module=module, attribute=attribute, path=tuple(sys.path))
+        file = self._defined.get("__file__")
+        if file is None or not Path(file).is_file():
+            return None
+        path = Path(file).resolve()
+        return Locator(module=path.stem, file=str(path), attribute=attribute, path=tuple(sys.path))
+
+    def _with_addresses(self) -> Settings:
+        broker, fleet = self.conf.broker, self.conf.fleet
+        if not broker:
+            path = self._default_file()
+            logger.info("no broker was given; using the SQLite file %s", path)
+            broker = (f"sqlite:///{path}",)
+        if fleet is not None:
+            broker = tuple(_for_fleet(url, fleet) for url in broker)
+        return replace(self.conf, broker=broker)
+
+    def _default_file(self) -> Path:
+        """Return ``celeriac.db`` in the nearest parent of the App's module, else beside its top package."""
+        file = self._defined.get("__file__")
+        if file is None:
+            return Path.cwd() / DEFAULT_FILE
+        module = Path(file).resolve()
+        for folder in module.parents:
+            if (folder / DEFAULT_FILE).exists():
+                return folder / DEFAULT_FILE
+        depth = self._defined.get("__package__") or ""
+        levels = depth.count(".") + 1 if depth else 0
+        return module.parents[levels] / DEFAULT_FILE
+
+    def worker_main(self, argv: Sequence[str] | None = None) -> None:
+        """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.
+
+        A module run as a program may end in this call; when it is imported instead, by a client or a worker's child,
+        the call does nothing.
+
+        Args:
+            argv: the command's options; by default those of the process.
+        """
+        if is_importing():
+            return
+        from celeriac.cli import main  # noqa: PLC0415 - the one door up: a program becomes its own worker
+
+        sys.exit(main(["worker", *(sys.argv[1:] if argv is None else argv)], app=self))
+
+    def run_worker(self, **options: Any) -> RunningWorker:
+        """Run a worker inside this process: ``with app.run_worker(pool="thread") as worker:``.
+
+        Args:
+            **options: as `celeriac.worker.WorkerOptions`; ``pool`` is ``"thread"`` by default.
+        """
+        from celeriac.worker.inprocess import RunningWorker  # noqa: PLC0415 - the one door up, as in worker_main
+
+        return RunningWorker(self, **options)
+
+
+class _TaskMaker(Protocol):
+    """What ``@app.task(...)`` returns: the function's own types are kept."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
+
+
+class _BoundTaskMaker(Protocol):
+    """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
+
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
+
+
+def _exchanges_of(router: Router) -> list[Exchange]:
+    targets = [target.exchange for target in router.targets() if isinstance(target, Route)]
+    return [exchange for exchange in targets if isinstance(exchange, Exchange)]
+
+
+def _for_fleet(url: str, fleet: str) -> str:
+    """Tell the transport whose queues it shares, by the URL option that those which can share have."""
+    return f"{url}{'&' if '?' in url else '?'}fleet={fleet}"

@@ -1,0 +1,120 @@
+"""One App's client side in one process: its connection, its publisher, and the waiting for results."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+
+from celeriac import states
+from celeriac.errors import ConnectionLost, TransportError, UnknownTask
+from celeriac.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celeriac.codec import Codecs
+    from celeriac.connection import Connection
+    from celeriac.portal import Portal
+    from celeriac.publisher import Publishes
+    from celeriac.results import ResultRecord
+
+TRY_AGAIN = 0.05
+
+
+class Client:
+    """What an App uses to send and to wait, from any thread; one a process, made anew after a fork.
+
+    Attributes:
+        pid: the process it belongs to.
+        portal: the loop it lives on.
+        connection: its broker and store.
+        publisher: where messages are handed over.
+        codecs: for results.
+        origin: how this process names itself in messages.
+        reply_to: this process's mailbox, for stores that send.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        portal: Portal,
+        codecs: Codecs,
+        *,
+        publish_timeout: float,
+        publisher: Publishes | None = None,
+    ) -> None:
+        """Open nothing.
+
+        Args:
+            connection: to be opened at the first need.
+            portal: this process's.
+            codecs: for results.
+            publish_timeout: seconds in which a publish is answered.
+            publisher: takes messages instead of the connection: inside a worker's child, the worker does.
+        """
+        self.pid = os.getpid()
+        self.portal = portal
+        self.connection = connection
+        self.codecs = codecs
+        self.publisher: Publishes = publisher or Publisher(connection, portal.loop, publish_timeout)
+        self.origin = f"gen{self.pid}@{socket.gethostname()}"
+        self.reply_to = connection.store.reply_to if publisher is None else None
+        self._publish_timeout = publish_timeout
+        self._forgets = self.reply_to is not None
+
+    async def look(self, task_id: str) -> ResultRecord | None:
+        """Return what the store has of a task now."""
+        await self.connection.ready()
+        return (await self.connection.store.get([task_id]))[0]
+
+    async def wait(self, task_id: str) -> ResultRecord:
+        """Return a task's final record once there is one; goes on after a loss of the connection.
+
+        Raises:
+            UnknownTask: the store would know the id, and does not.
+        """
+        while True:
+            try:
+                record = await self.look(task_id)
+                store = self.connection.store
+                if record is None and store.capabilities().knows_unknown:
+                    raise UnknownTask(
+                        f"the result store knows no task {task_id}: it was sent without a result, or has expired"
+                    )
+                if record is not None and record.state in states.FINAL:
+                    return record
+                async for final in store.wait([task_id]):
+                    return final
+            except ConnectionLost:
+                pass
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Drop what the store has of these tasks."""
+        await self.connection.ready()
+        await self.connection.store.forget(ids)
+
+    def drop(self, task_id: str) -> None:
+        """Let a mailbox drop a task that nobody here holds any more; never raises, callable from a destructor."""
+        if self._forgets and self.pid == os.getpid():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is kept any more
+                self.portal.loop.call_soon_threadsafe(self._drop, task_id)
+
+    def _drop(self, task_id: str) -> None:
+        self._dropped = self.portal.loop.create_task(self.connection.store.forget([task_id]))
+
+    def close(self) -> None:
+        """Answer what was handed over, within ``publish_timeout``, and close the connection. Idempotent."""
+        with contextlib.suppress(TimeoutError, CancelledError, TransportError):
+            self.portal.start(self._close()).result(self._publish_timeout + 1)
+
+    async def _close(self) -> None:
+        if isinstance(self.publisher, Publisher):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._publish_timeout):
+                    await self.publisher.flush()
+        await self.connection.close()

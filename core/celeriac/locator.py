@@ -1,0 +1,67 @@
+"""How a process finds the App: by a module's name, or by a program's file, and what it is called there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_importing: ContextVar[bool] = ContextVar("celeriac_importing", default=False)
+
+
+def is_importing() -> bool:
+    """Return whether a module is being imported for its App, so that a program's ``worker_main()`` must do nothing."""
+    return _importing.get()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locator:
+    """Where an App is defined.
+
+    Attributes:
+        module: the module to import.
+        file: the program's file, for an App that was defined in ``__main__``; it is imported under ``module``, once.
+        attribute: what the App is called there; ``None`` is a usual name, or the only App there is.
+        path: ``sys.path`` of the process that knew.
+    """
+
+    module: str
+    file: str | None = None
+    attribute: str | None = None
+    path: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Locator:
+        """Return the locator for a command's ``-A``: ``module``, ``module:app``, or a package with an app module."""
+        module, _, attribute = text.partition(":")
+        if not module:
+            raise ConfigurationError(f"-A {text!r} names no module; write -A module or -A module:app")
+        if module.endswith(".py"):
+            module = module.removesuffix(".py").replace("/", ".").lstrip(".")
+        return cls(module=module, attribute=attribute or None, path=tuple(sys.path))
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Locator:
+        """Return the locator that `to_wire` described."""
+        return cls(**{**data, "path": tuple(data["path"])})
+
+
+@contextlib.contextmanager
+def importing_for_its_app() -> Iterator[None]:
+    """Mark an import that only looks for the App."""
+    token = _importing.set(True)
+    try:
+        yield
+    finally:
+        _importing.reset(token)

@@ -1,0 +1,230 @@
+"""From any thread to the broker: messages are handed to the portal's loop without a coroutine a call.
+
+A caller appends its messages to a deque and wakes the loop only when it is not awake already; whatever has gathered by
+then is published together, so that many threads share round trips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celeriac.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    PublishError,
+    PublishErrors,
+    PublishNacked,
+    PublishUnconfirmed,
+    TransportError,
+    Unroutable,
+)
+from celeriac.message import Outcome, Receipt
+from celeriac.topology import DEFAULT_EXCHANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from celeriac.connection import Connection
+    from celeriac.message import Message
+
+    class Publishes(Protocol):
+        """Whatever takes messages from any thread."""
+
+        def publish(self, messages: Sequence[Message]) -> Future[Sequence[Receipt]]:
+            """Publish; the future has one receipt a message."""
+            ...
+
+
+TRY_AGAIN = 0.05
+AT_ONCE = 1000
+ERRORS: dict[Outcome, type[PublishError]] = {
+    Outcome.RETURNED: Unroutable,
+    Outcome.NACKED: PublishNacked,
+    Outcome.UNCONFIRMED: PublishUnconfirmed,
+    Outcome.NOT_SENT: PublishError,
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One caller's messages, what became of them so far, and who waits."""
+
+    messages: Sequence[Message]
+    receipts: dict[int, Receipt] = field(default_factory=dict)
+    future: Future[Sequence[Receipt]] = field(default_factory=Future)
+
+    def open(self) -> list[int]:
+        """Return the places of the messages that may still be sent, or sent again with the same id."""
+        final = (Outcome.CONFIRMED, Outcome.RETURNED, Outcome.NACKED)
+        receipts = self.receipts
+        return [i for i in range(len(self.messages)) if i not in receipts or receipts[i].outcome not in final]
+
+    def finish(self) -> None:
+        """Give the caller its receipts."""
+        if not self.future.done():
+            self.future.set_result([self.receipts[i] for i in range(len(self.messages))])
+
+    def fail(self, error: BaseException) -> None:
+        """Give the caller an error: nothing of its call was taken."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Publisher:
+    """Publishes for one App in one process, over one connection."""
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            connection: supervised elsewhere.
+            loop: where it lives.
+            timeout: seconds in which every call is answered, attempts and waiting for the broker included.
+        """
+        self._connection = connection
+        self._loop = loop
+        self._timeout = timeout
+        self._inbox: deque[_Entry] = deque()
+        self._awake = False
+        self._flushing: set[asyncio.Task[None]] = set()
+
+    def publish(self, messages: Sequence[Message]) -> Future[Sequence[Receipt]]:
+        """Publish; callable from any thread. The future has one receipt a message, or the error of them all."""
+        entry = _Entry(messages)
+        self._inbox.append(entry)
+        if not self._awake:
+            self._awake = True
+            self._loop.call_soon_threadsafe(self._drain)
+        return entry.future
+
+    async def flush(self) -> None:
+        """Return when everything handed over so far has been answered."""
+        self._drain()
+        while self._flushing:
+            await asyncio.wait(self._flushing)
+
+    def _drain(self) -> None:
+        self._awake = False  # before the deque is emptied: who appends after this wakes us again
+        entries = []
+        while self._inbox:
+            entries.append(self._inbox.popleft())
+        if entries:
+            task = self._loop.create_task(self._answer(entries))
+            self._flushing.add(task)
+            task.add_done_callback(self._flushing.discard)
+
+    async def _answer(self, entries: list[_Entry]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._publish(entries)
+        except TimeoutError:
+            for entry in entries:
+                self._time_out(entry)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the callers must hear of it
+            for entry in entries:
+                entry.fail(error)
+
+    async def _publish(self, entries: list[_Entry]) -> None:
+        """Publish until every message has a final answer, in the time that `_answer` gives."""
+        declared_again = False
+        while True:
+            await self._connection.ready()
+            try:
+                await self._attempt(entries)
+            except ConnectionLost:
+                await asyncio.sleep(TRY_AGAIN)
+                continue
+            except (TransportError, ConfigurationError) as error:
+                await self._blame(entries, error)
+                return
+            if not declared_again and any(map(_was_ours, entries)):
+                declared_again = True
+                await self._connection.declare_again()
+                for entry in entries:
+                    _forget_returned(entry)
+            entries = [entry for entry in entries if not self._answered(entry)]
+            if not entries:
+                return
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def _attempt(self, entries: list[_Entry]) -> None:
+        """Publish once what is still open."""
+        places = [(entry, i) for entry in entries for i in entry.open()]
+        messages = [entry.messages[i] for entry, i in places]
+        await self._connection.declare({m.routing_key for m in messages if m.exchange == DEFAULT_EXCHANGE})
+        wanted = [m.id for m in messages if m.headers.get("ignore_result") is False]
+        if wanted:
+            await self._connection.store.sent(wanted)
+        for start in range(0, len(messages), AT_ONCE):
+            chunk = places[start : start + AT_ONCE]
+            for entry, i in chunk:
+                entry.receipts[i] = Receipt(Outcome.UNCONFIRMED, "the broker has not confirmed it")
+            try:
+                receipts = await self._connection.transport.publish(messages[start : start + AT_ONCE])
+            except TransportError:
+                for entry, i in chunk:  # it raises only when nothing of the call was written
+                    del entry.receipts[i]
+                raise
+            for (entry, i), receipt in zip(chunk, receipts, strict=True):
+                entry.receipts[i] = receipt
+
+    async def _blame(self, entries: list[_Entry], error: Exception) -> None:
+        """Let an error reach only the callers whose messages it speaks of."""
+        if len(entries) == 1:
+            entries[0].fail(error)
+            return
+        for entry in entries:
+            await self._publish([entry])
+
+    @staticmethod
+    def _answered(entry: _Entry) -> bool:
+        if entry.open():
+            return False
+        entry.finish()
+        return True
+
+    def _time_out(self, entry: _Entry) -> None:
+        if entry.receipts:
+            not_sent = Receipt(Outcome.NOT_SENT, f"not within publish_timeout={self._timeout} s")
+            entry.receipts = {i: entry.receipts.get(i, not_sent) for i in range(len(entry.messages))}
+            entry.finish()
+            return
+        cause = self._connection.last_error
+        text = f"the broker {self._connection.address} did not answer within publish_timeout={self._timeout} s"
+        error = ConnectionLost(f"{text}: {cause}" if cause else text)
+        error.__cause__ = cause
+        entry.fail(error)
+
+
+def raise_for(messages: Sequence[Message], receipts: Sequence[Receipt]) -> None:
+    """Raise the error of a single message that was not taken, or `PublishErrors` for many.
+
+    Raises:
+        PublishError: one of its subclasses.
+    """
+    failed = [message for message, receipt in zip(messages, receipts, strict=True) if not receipt.ok]
+    if not failed:
+        return
+    if len(messages) > 1:
+        raise PublishErrors(receipts, failed)
+    where = f"exchange {messages[0].exchange!r}, routing key {messages[0].routing_key!r}"
+    raise ERRORS[receipts[0].outcome](f"message {messages[0].id} to {where} was {receipts[0]}")
+
+
+def _was_ours(entry: _Entry) -> bool:
+    """Return whether a message came back from the default exchange: its queue, declared before, is gone."""
+    return any(
+        receipt.outcome is Outcome.RETURNED and entry.messages[i].exchange == DEFAULT_EXCHANGE
+        for i, receipt in entry.receipts.items()
+    )
+
+
+def _forget_returned(entry: _Entry) -> None:
+    for i, receipt in list(entry.receipts.items()):
+        if receipt.outcome is Outcome.RETURNED:
+            del entry.receipts[i]

@@ -1,0 +1,164 @@
+"""What a caller holds of a task it has sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from celeriac import states
+from celeriac.errors import ResultError, ResultTimeout, TaskRevoked
+from celeriac.protocol import ErrorData, rebuild
+from celeriac.task import current_task
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+    from celeriac.client import Client
+    from celeriac.results import ResultRecord
+
+T = TypeVar("T")
+R = TypeVar("R", covariant=True)  # noqa: PLC0105 - one letter, as everywhere for type variables
+
+
+class AsyncResult(Generic[R]):
+    """The result of one task, now or later. Awaitable.
+
+    Attributes:
+        id: the task's id.
+    """
+
+    def __init__(self, task_id: str, client: Client) -> None:
+        """Name the task; `App.AsyncResult` is how to make one from an id."""
+        self.id = task_id
+        self._client = client
+        self._final: ResultRecord | None = None
+
+    def __repr__(self) -> str:
+        """Return ``<AsyncResult: id>``."""
+        return f"<AsyncResult: {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when they speak of the same task."""
+        return isinstance(other, AsyncResult) and other.id == self.id
+
+    def __hash__(self) -> int:
+        """Hash by id."""
+        return hash(self.id)
+
+    def __del__(self) -> None:
+        """Let a mailbox drop what nobody can ask for any more."""
+        client = getattr(self, "_client", None)
+        if client is not None:
+            client.drop(self.id)
+
+    @property
+    def state(self) -> str:
+        """One of `celeriac.states`; asks the store."""
+        record = self._look()
+        return record.state if record else states.PENDING
+
+    status = state
+
+    def ready(self) -> bool:
+        """Return whether it has succeeded, failed or been revoked."""
+        return self.state in states.FINAL
+
+    def successful(self) -> bool:
+        """Return whether it has succeeded."""
+        return self.state == states.SUCCESS
+
+    def failed(self) -> bool:
+        """Return whether it has failed."""
+        return self.state == states.FAILURE
+
+    @property
+    def result(self) -> Any:
+        """What it returned, or the exception it failed with; ``None`` while it is not done."""
+        record = self._look()
+        if record is None or record.state not in states.FINAL:
+            return None
+        return self._value(record) if record.state == states.SUCCESS else self._error(record)
+
+    @property
+    def traceback(self) -> str | None:
+        """The remote traceback of a failure, as text."""
+        record = self._look()
+        return record.traceback if record else None
+
+    def get(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
+        """Wait for the result and return it.
+
+        Args:
+            timeout: seconds; ``None`` waits for ever.
+            propagate: raise what the task raised; otherwise return that exception.
+            allow_join: allow to wait inside a task, which may starve the worker that would run the other one.
+
+        Raises:
+            ResultTimeout: it did not come in time.
+            UnknownTask: the store never saw this id, or has forgotten it.
+            TaskRevoked: it was revoked, or had expired.
+            TaskError: it failed with an exception whose class is not known here; otherwise that exception itself.
+        """
+        _may_wait(allow_join=allow_join)
+        return self._outcome(self._run(self._wait(timeout)), propagate=propagate)
+
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
+        """Wait for the result from a coroutine; as `get`."""
+        _may_wait(allow_join=allow_join)
+        future = self._client.portal.start(self._wait(timeout))
+        return self._outcome(await asyncio.wrap_future(future), propagate=propagate)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the result, as `aget` without a timeout."""
+        return self.aget().__await__()
+
+    def forget(self) -> None:
+        """Drop what the store keeps of it."""
+        self._final = None
+        self._run(self._client.forget([self.id]))
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._client.portal.run(coroutine)
+
+    def _look(self) -> ResultRecord | None:
+        if self._final is None:
+            record = self._run(self._client.look(self.id))
+            if record is None or record.state not in states.FINAL:
+                return record
+            self._final = record
+        return self._final
+
+    async def _wait(self, timeout: float | None) -> ResultRecord:
+        if self._final is None:
+            try:
+                async with asyncio.timeout(timeout):
+                    self._final = await self._client.wait(self.id)
+            except TimeoutError:
+                raise ResultTimeout(f"no result of {self.id} within {timeout} s") from None
+        return self._final
+
+    def _outcome(self, record: ResultRecord, *, propagate: bool) -> R:
+        if record.state == states.SUCCESS:
+            return self._value(record)  # type: ignore[no-any-return]
+        error = self._error(record)
+        if propagate:
+            raise error
+        return error  # type: ignore[return-value]
+
+    def _value(self, record: ResultRecord) -> Any:
+        return self._client.codecs.decode(record.body, record.content_type, record.content_encoding)
+
+    def _error(self, record: ResultRecord) -> BaseException:
+        data = ErrorData.decode(record.body)
+        if record.state == states.REVOKED:
+            return TaskRevoked(f"task {self.id} was revoked: {data.message or 'revoked'}")
+        return rebuild(data, record.traceback)
+
+
+def _may_wait(*, allow_join: bool) -> None:
+    running = current_task()
+    if running is not None and not allow_join:
+        raise ResultError(
+            f"{running.task} waits for another task inside a task, which can starve the worker: send a follow-up "
+            "instead, or say get(allow_join=True)"
+        )

@@ -1,0 +1,364 @@
+"""Tasks: functions that can also be sent. `App.task` makes them; `Request` is what a running one may know of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from celeriac.errors import ConfigurationError, NotRegistered, UnknownOption, did_you_mean
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from celeriac.app import App
+    from celeriac.result import AsyncResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What may be said of one call; a task's own options are the defaults.
+
+    Attributes:
+        queue: the queue to send to, by name.
+        exchange: the exchange to publish to instead.
+        routing_key: the key to publish with.
+        priority: 0 to 9, higher is sooner; above 0 only on a queue that declares levels.
+        headers: sent along; a running task finds them in ``request.headers``.
+        task_id: the task's id instead of a fresh one.
+        ignore_result: store no result.
+        countdown: seconds before it may start.
+        eta: the moment before which it may not start; a naive one is UTC.
+        expires: the moment, or seconds from now, after which it is not run; a naive moment is UTC.
+    """
+
+    queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    priority: int = 0
+    headers: Mapping[str, Any] | None = None
+    task_id: str | None = None
+    ignore_result: bool | None = None
+    countdown: float | timedelta | None = None
+    eta: datetime | None = None
+    expires: float | timedelta | datetime | None = None
+
+    def with_(self, options: Mapping[str, Any]) -> CallOptions:
+        """Return these options with ``options`` over them.
+
+        Raises:
+            UnknownOption: a name that is none of them, with a did-you-mean.
+        """
+        if not options:
+            return self
+        for name in options:
+            if name not in CALL_OPTIONS:
+                raise UnknownOption("call option", name, CALL_OPTIONS)
+        return replace(self, **options)
+
+
+CALL_OPTIONS = tuple(each.name for each in fields(CallOptions))
+NO_OPTIONS = CallOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a running task may know of its message and its place.
+
+    Attributes:
+        id: the task's id.
+        task: its name.
+        args: what it was called with.
+        kwargs: what it was called with, by name.
+        retries: how often it was retried.
+        attempt: which run this is, from 1.
+        hostname: the worker's node name.
+        queue: where the message came from.
+        exchange: where it was published.
+        routing_key: the key it was published with.
+        priority: 0 to 9.
+        redelivered: it may have been run before.
+        root_id: the first task of what this one belongs to.
+        parent_id: the task that sent this one.
+        group: the group it belongs to.
+        correlation_id: as in the message.
+        reply_to: the caller's mailbox, if it has one.
+        origin: the process that sent it.
+        eta: not before, ISO 8601.
+        expires: not after, ISO 8601.
+        headers: what the caller sent along.
+        state: what the App's lifespan gave.
+    """
+
+    id: str
+    task: str
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 0
+    attempt: int = 1
+    hostname: str = ""
+    queue: str = ""
+    exchange: str = ""
+    routing_key: str = ""
+    priority: int = 0
+    redelivered: bool = False
+    root_id: str | None = None
+    parent_id: str | None = None
+    group: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    origin: str | None = None
+    eta: str | None = None
+    expires: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    state: Any = None
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any], state: Any) -> Request:
+        """Return the request that an `Assignment` carries."""
+        return cls(**data, args=args, kwargs=kwargs, state=state)
+
+
+_request: ContextVar[Request | None] = ContextVar("celeriac_request", default=None)
+
+
+def current_task() -> Request | None:
+    """Return the request of the task that runs here; ``None`` outside of one."""
+    return _request.get()
+
+
+@contextlib.contextmanager
+def running(request: Request) -> Iterator[None]:
+    """Make ``request`` the current one."""
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+class Task(Generic[P, R]):
+    """A function that can be sent to a worker; ``R`` is what it returns, awaited if it is a coroutine function.
+
+    Attributes:
+        app: the App it is registered with.
+        name: what messages call it.
+        fn: the function.
+        bind: the function's first argument is the task itself.
+        is_async: the function is a coroutine function.
+        acks_late: acknowledged after its result is stored; ``None`` as the App's setting.
+        ignore_result: its result is not stored; ``None`` as the App's setting.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        fn: Callable[..., Any],
+        *,
+        name: str,
+        bind: bool = False,
+        acks_late: bool | None = None,
+        ignore_result: bool | None = None,
+        defaults: CallOptions = NO_OPTIONS,
+    ) -> None:
+        """Describe the task; `App.task` is how to make one."""
+        self.app = app
+        self.fn = fn
+        self.name = name
+        self.bind = bind
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.acks_late = acks_late
+        self.ignore_result = ignore_result
+        self.defaults = defaults
+        self.__doc__ = fn.__doc__
+        self.__name__ = getattr(fn, "__name__", name)
+        self.__module__ = fn.__module__
+        self.__wrapped__ = fn
+        self._signature = _without_first(inspect.signature(fn)) if bind else inspect.signature(fn)
+        self._plain_arity = _plain_arity(self._signature)
+
+    def __repr__(self) -> str:
+        """Return ``<@task: name>``."""
+        return f"<@task: {self.name}>"
+
+    @property
+    def request(self) -> Request:
+        """The request of the run in progress.
+
+        Raises:
+            RuntimeError: no task runs here.
+        """
+        request = _request.get()
+        if request is None:
+            raise RuntimeError(f"{self!r} does not run here; .request is there only while a worker runs it")
+        return request
+
+    def options(self, **options: Any) -> Task[P, R]:
+        """Return this task with other call options, its typed signature kept: ``add.options(queue="x").delay(4, 4)``.
+
+        Raises:
+            UnknownOption: a name that is no call option.
+        """
+        task: Task[P, R] = object.__new__(type(self))
+        task.__dict__.update(self.__dict__)
+        task.defaults = self.defaults.with_(options)
+        return task
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send the task; return once the broker has it, routed.
+
+        Raises:
+            TypeError: the arguments do not fit the function.
+            EncodeError: an argument cannot be carried.
+            PublishError: the broker did not take it within ``publish_timeout``.
+        """
+        return self.app.sender.send(self.name, args, kwargs, self._checked(args, kwargs), self)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send the task from a coroutine; as `delay`."""
+        return await self.app.sender.asend(self.name, args, kwargs, self._checked(args, kwargs), self)
+
+    def apply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[R]:
+        """Send the task with call options (see `CallOptions`); as `delay`.
+
+        Raises:
+            UnknownOption: a name that is no call option.
+        """
+        kwargs = kwargs or {}
+        defaults = self._checked(args, kwargs)
+        return self.app.sender.send(self.name, args, kwargs, defaults.with_(options), self)
+
+    async def aapply_async(
+        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[R]:
+        """Send the task with call options from a coroutine; as `apply_async`."""
+        kwargs = kwargs or {}
+        defaults = self._checked(args, kwargs)
+        return await self.app.sender.asend(self.name, args, kwargs, defaults.with_(options), self)
+
+    def delay_many(self, calls: Iterable[Sequence[Any]]) -> list[AsyncResult[R]]:
+        """Send one task for each tuple of arguments, pipelined; return once every one is confirmed.
+
+        Raises:
+            PublishErrors: some were not taken; ``.failed`` holds their messages.
+        """
+        return self.app.sender.send_many(self, self._checked_all(calls))
+
+    async def adelay_many(self, calls: Iterable[Sequence[Any]]) -> list[AsyncResult[R]]:
+        """Send many from a coroutine; as `delay_many`."""
+        return await self.app.sender.asend_many(self, self._checked_all(calls))
+
+    def _checked_all(self, calls: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+        checked = list(calls)
+        for args in checked:
+            if isinstance(args, str) or not isinstance(args, Sequence):
+                raise TypeError(f"each call is a tuple of arguments, not {args!r}; write [(1, 2), (3, 4)]")
+            self._checked(args, {})
+        return checked
+
+    def _checked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> CallOptions:
+        """Refuse arguments that do not fit the function; return the task's call options."""
+        arity = self._plain_arity
+        if kwargs or arity is None or not arity[0] <= len(args) <= arity[1]:
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                unknown = [name for name in kwargs if name not in self._signature.parameters]
+                hint = did_you_mean(unknown[0], self._signature.parameters) if unknown else ""
+                raise TypeError(f"{self.name}{self._signature}: {error}{hint}") from None
+        return self.defaults
+
+
+class FunctionTask(Task[P, R]):
+    """A task of a ``def`` function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now."""
+        return self.fn(self, *args, **kwargs) if self.bind else self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+class CoroutineTask(Task[P, R]):
+    """A task of an ``async def`` function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Call the coroutine function here and now."""
+        return self.fn(self, *args, **kwargs) if self.bind else self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+class TaskRegistry(Mapping[str, Task[..., Any]]):
+    """The tasks of an App by name; a program's tasks also by the names that importing it would give."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._aliases: dict[str, str] = {}
+
+    def add(self, task: Task[..., Any]) -> None:
+        """Register a task; the same function again (a reload, a notebook) replaces itself.
+
+        Raises:
+            ConfigurationError: another function has that name.
+        """
+        known = self._tasks.get(task.name)
+        if known is not None and _where(known.fn) != _where(task.fn):
+            raise ConfigurationError(
+                f"the name {task.name!r} is taken by {_where(known.fn)}; give {_where(task.fn)} another: "
+                "@app.task(name=...)"
+            )
+        self._tasks[task.name] = task
+
+    def alias(self, prefix: str, stands_for: str) -> None:
+        """Let ``prefix.x`` be found as ``stands_for.x``, and the other way round."""
+        self._aliases[prefix] = stands_for
+        self._aliases[stands_for] = prefix
+
+    def __getitem__(self, name: str) -> Task[..., Any]:
+        """Return the task called ``name``.
+
+        Raises:
+            NotRegistered: with a did-you-mean.
+        """
+        task = self._tasks.get(name)
+        if task is None and self._aliases:
+            module, _, function = name.rpartition(".")
+            task = self._tasks.get(f"{self._aliases.get(module, module)}.{function}")
+        if task is None:
+            raise NotRegistered(f"no task {name!r} in this App{did_you_mean(name, self._tasks)}")
+        return task
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._tasks)
+
+
+def _where(fn: Callable[..., Any]) -> str:
+    code = inspect.unwrap(fn)
+    return f"{getattr(getattr(code, '__code__', None), 'co_filename', '?')}:{getattr(code, '__qualname__', code)}"
+
+
+def _without_first(signature: inspect.Signature) -> inspect.Signature:
+    parameters = list(signature.parameters.values())
+    if not parameters:
+        raise ConfigurationError("a task with bind=True takes itself as its first argument; add self")
+    return signature.replace(parameters=parameters[1:])
+
+
+def _plain_arity(signature: inspect.Signature) -> tuple[int, int] | None:
+    """Return how many positional arguments fit, for signatures where only their number matters."""
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature.parameters.values()
+    if any(each.kind not in plain for each in parameters):
+        return None
+    return sum(each.default is each.empty for each in parameters), len(parameters)
