@@ -1,0 +1,25 @@
+"""What tests of celeriac, of your tasks and of your own plugins are made with.
+
+- `VirtualClock`: time that passes when a test says so.
+- `TransportContract`, `ResultStoreContract`: the conformance kit. Subclass one, name your class, give the fixture that
+  makes URLs, and pytest runs the whole written contract against your broker. Only these import pytest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.testing.virtual_clock import VirtualClock
+
+if TYPE_CHECKING:
+    from celeriac.testing.conformance import ResultStoreContract, TransportContract
+
+__all__ = ["ResultStoreContract", "TransportContract", "VirtualClock"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's __getattr__ returns whatever it is asked for
+    if name in {"ResultStoreContract", "TransportContract"}:
+        from celeriac.testing import conformance  # noqa: PLC0415 - it needs pytest, which VirtualClock does not
+
+        return getattr(conformance, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

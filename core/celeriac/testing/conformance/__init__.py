@@ -1,0 +1,17 @@
+"""The written contracts as tests, for every author of a transport or a result store.
+
+    class TestMine(TransportContract):
+        transport_class = MyTransport
+
+        @pytest.fixture
+        def transport_urls(self):
+            yield ["mine://..."]        # an empty namespace of your broker
+
+Needs pytest and nothing else: no asyncio plugin. See `TransportContract` for what more an author may give.
+"""
+
+from __future__ import annotations
+
+from celeriac.testing.conformance.contract import TransportContract
+
+__all__ = ["TransportContract"]

@@ -1,0 +1,68 @@
+"""What both kits share: a loop a test, bounded time, and a stack of things to close."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+T = TypeVar("T")
+
+PATIENCE = 10.0  # seconds for something that must happen; on a healthy broker it takes milliseconds
+QUIET = 0.3  # seconds in which something that must not happen does not happen
+LOOK_AGAIN = 0.02  # seconds between two looks at a number that nobody announces
+
+
+class Case:
+    """A test of a contract.
+
+    Attributes:
+        time_limit: seconds that one test may take before it fails.
+    """
+
+    time_limit: ClassVar[float] = 60.0
+    stack: AsyncExitStack
+
+    def run(self, test: Coroutine[Any, Any, None]) -> None:
+        """Run ``test`` on a new loop, and close what it has opened."""
+        with asyncio.Runner() as runner:
+            runner.run(self._bounded(test))
+
+    async def _bounded(self, test: Coroutine[Any, Any, None]) -> None:
+        self.stack = AsyncExitStack()
+        try:
+            async with asyncio.timeout(self.time_limit):
+                await test
+        finally:
+            async with asyncio.timeout(self.time_limit):
+                await self.stack.aclose()
+
+    def offered(self, request: pytest.FixtureRequest, name: str) -> Any:  # noqa: ANN401 - a fixture's value
+        """Return the value of an optional fixture, ``None`` where the author has none of that name."""
+        try:
+            return request.getfixturevalue(name)
+        except pytest.FixtureLookupError as error:
+            if error.argname != name:
+                raise  # it is there, and wants another one that is not
+            return None
+
+
+def unique(stem: str) -> str:
+    """Return a name that no other test uses."""
+    return f"{stem}-{uuid.uuid4().hex[:12]}"
+
+
+async def eventually(look: Callable[[], Awaitable[T]], satisfied: Callable[[T], bool], within: float = PATIENCE) -> T:
+    """Look until the answer satisfies; fail with the last answer after ``within`` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while not satisfied(seen := await look()):
+        assert loop.time() < deadline, f"still {seen!r} after {within} s"
+        await asyncio.sleep(LOOK_AGAIN)
+    return seen

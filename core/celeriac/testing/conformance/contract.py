@@ -1,0 +1,25 @@
+"""The transport contract, all sections together."""
+
+from __future__ import annotations
+
+from celeriac.testing.conformance.topology import TopologyTests
+
+
+class TransportContract(
+    TopologyTests,
+):
+    """Every clause of ``docs/transport-contract.md`` against a live broker.
+
+    An author subclasses it, names `transport_class` and gives the fixture ``transport_urls``: a list of URLs of one
+    cluster whose queues are nobody else's. Names are unique in each test, so the namespace may be kept for a module.
+
+    Fixtures that an author may give besides; without one, the clauses that need it are skipped and say so:
+
+    - ``cut``: a function, plain or async, that takes an open transport and severs its connection to the broker.
+    - ``lease_urls``: as ``transport_urls`` (the same namespace), with a lease of some 2 seconds.
+    - ``other_urls``: another namespace, as ``transport_urls``.
+    - ``unreachable_urls``: where nobody answers, with the password ``open-sesame`` if the scheme knows one.
+    - ``refused_urls``: where the broker refuses us, with the password ``open-sesame`` if the scheme knows one.
+
+    For the clauses about processes that die, `transport_class` must be importable by its module and name.
+    """
