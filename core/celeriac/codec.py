@@ -43,7 +43,7 @@ class Codec(Protocol):
         """The character set of what is written, or ``binary``."""
         ...
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401  any value may be tried
+    def encode(self, value: Any) -> bytes:
         """Return ``value`` as bytes.
 
         Raises:
@@ -51,7 +51,7 @@ class Codec(Protocol):
         """
         ...
 
-    def decode(self, data: bytes) -> Any:  # noqa: ANN401  any value may come back
+    def decode(self, data: bytes) -> Any:
         """Return the value that ``data`` stands for; never run what a stranger wrote.
 
         Raises:
@@ -70,7 +70,7 @@ class JsonCodec:
     content_type = JSON
     content_encoding = "utf-8"
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401  any value may be tried
+    def encode(self, value: Any) -> bytes:
         """Return ``value`` as ASCII JSON.
 
         Raises:
@@ -81,7 +81,7 @@ class JsonCodec:
         except Exception as error:  # __json__ and subclasses of dict are user code
             raise _blame(value, error) from error
 
-    def decode(self, data: bytes) -> Any:  # noqa: ANN401  any value may come back
+    def decode(self, data: bytes) -> Any:
         """Return the value.
 
         Raises:
@@ -115,6 +115,11 @@ class Codecs:
         """The content types that can be decoded."""
         return tuple(self._by_type)
 
+    @property
+    def json(self) -> Codec:
+        """The codec of ``application/json``."""
+        return self._by_type[JSON]
+
     def register(self, codec: Codec) -> None:
         """Decode ``codec``'s content type with it.
 
@@ -124,7 +129,7 @@ class Codecs:
         if self._by_type.setdefault(codec.content_type, codec) is not codec:
             raise ConfigurationError(f"content type {codec.content_type!r} has a codec already")
 
-    def encode(self, value: Any) -> tuple[bytes, str, str]:  # noqa: ANN401  any value may be tried
+    def encode(self, value: Any) -> tuple[bytes, str, str]:
         """Return ``value`` as bytes, their content type and content encoding.
 
         Raises:
@@ -133,7 +138,7 @@ class Codecs:
         codec = self.default
         return codec.encode(value), codec.content_type, codec.content_encoding
 
-    def decode(self, data: bytes, content_type: str, content_encoding: str = "utf-8") -> Any:  # noqa: ANN401  any value
+    def decode(self, data: bytes, content_type: str, content_encoding: str = "utf-8") -> Any:
         """Return the value that ``data`` stands for.
 
         Args:
@@ -164,7 +169,7 @@ class _UncarriableError(TypeError):
     """JSON has no form for a value; the text says what to pass instead."""
 
 
-def _default(value: Any) -> Any:  # noqa: ANN401  called by json with what it does not know
+def _default(value: Any) -> Any:
     reduce = getattr(value, "__json__", None)
     if reduce is not None:
         return reduce()
@@ -199,7 +204,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _revive(table: dict[str, Any]) -> Any:  # noqa: ANN401  called by json with every object
+def _revive(table: dict[str, Any]) -> Any:
     if table.keys() != _ENVELOPE:
         return table
     name = table[_TYPE]
@@ -230,7 +235,7 @@ def _blame(value: object, error: Exception) -> EncodeError:
 def _culprit(value: object, path: tuple[Any, ...], above: tuple[object, ...]) -> tuple[tuple[Any, ...], str] | None:
     """Return the path to the first part that cannot be encoded, and why; ``None`` if all of it can."""
     if problem := _problem(value, above):
-        return path[:_DEEPEST_SHOWN], problem
+        return (path if len(path) <= _DEEPEST else path[:_DEEPEST_SHOWN]), problem
     parts: Iterable[tuple[Any, object]] = ()
     if isinstance(value, dict):
         parts = value.items()

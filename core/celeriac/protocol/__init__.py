@@ -1,0 +1,30 @@
+"""Celery's task message protocol, version 2, and its result JSON, as data in and out. Pure: no I/O, no clock.
+
+Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, and messages and results captured from Celery 5.7
+(``tests/core/captures``). What celeriac adds stands in one header table, `OwnTable`; a Celery worker ignores it.
+"""
+
+from __future__ import annotations
+
+from celeriac.protocol.body import decode_body
+from celeriac.protocol.build import resend, task_message
+from celeriac.protocol.errordata import ErrorData, RemoteTraceback, rebuild
+from celeriac.protocol.header import TaskHeader, parse_header
+from celeriac.protocol.own import OwnTable
+from celeriac.protocol.resultmeta import parse_result_meta, result_meta
+from celeriac.protocol.when import parse_when
+
+__all__ = [
+    "ErrorData",
+    "OwnTable",
+    "RemoteTraceback",
+    "TaskHeader",
+    "decode_body",
+    "parse_header",
+    "parse_result_meta",
+    "parse_when",
+    "rebuild",
+    "resend",
+    "result_meta",
+    "task_message",
+]

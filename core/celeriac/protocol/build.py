@@ -1,0 +1,160 @@
+"""Making task messages: the first one, and copies of one that came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import ConfigurationError, EncodeError
+from celeriac.message import Message
+from celeriac.protocol.header import RESERVED
+from celeriac.protocol.own import PLAIN
+from celeriac.protocol.when import aware
+from celeriac.saferepr import saferepr
+from celeriac.topology import DEFAULT_EXCHANGE
+from celeriac.transport_helpers import OWN_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from celeriac.codec import Codecs
+    from celeriac.protocol.header import TimeLimit
+    from celeriac.protocol.own import OwnTable
+
+_NO_WORKFLOW = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def task_message(
+    *,
+    id: str,  # noqa: A002  the header's name
+    task: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    codecs: Codecs,
+    exchange: str,
+    routing_key: str,
+    origin: str,
+    priority: int = 0,
+    eta: datetime | None = None,
+    expires: datetime | None = None,
+    retries: int = 0,
+    root_id: str | None = None,
+    parent_id: str | None = None,
+    group: str | None = None,
+    group_index: int | None = None,
+    ignore_result: bool = False,
+    timelimit: TimeLimit = (None, None),
+    headers: Mapping[str, Any] | None = None,
+    reply_to: str | None = None,
+    not_before: datetime | None = None,
+    shadow: str | None = None,
+    own: OwnTable = PLAIN,
+) -> Message:
+    """Return the message that asks for one run of a task, as a Celery client would send it.
+
+    Args:
+        id: the task's id, and the message's.
+        task: the task's name.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        codecs: encode the body.
+        exchange: where it is published.
+        routing_key: what the exchange routes by.
+        origin: who sends it, for people: ``gen<pid>@<host>``.
+        priority: 0 to 9, higher is sooner.
+        eta: not to be run before, for a Celery worker to keep; without an offset it is UTC.
+        expires: not to be run after; by the same rule.
+        retries: how often it was retried.
+        root_id: the first task of its workflow; by default itself.
+        parent_id: the task that sends it.
+        group: the group it is a member of.
+        group_index: its place in the group, from 0.
+        ignore_result: no result is wanted.
+        timelimit: seconds, hard and soft.
+        headers: further headers, which the task finds in its request.
+        reply_to: where the result is to be sent.
+        not_before: not to be delivered before, for the broker to keep.
+        shadow: the name to show instead of ``task``.
+        own: counters and history; not sent while there are none.
+
+    Raises:
+        EncodeError: names the argument that cannot be carried, and what to pass instead.
+        ConfigurationError: ``headers`` has a name that the protocol uses.
+    """
+    body, content_type, content_encoding = _encode_body(codecs, args, kwargs)
+    table: dict[str, Any] = {
+        "lang": "py",
+        "task": task,
+        "id": id,
+        "shadow": shadow,
+        "eta": None if eta is None else aware(eta).isoformat(),
+        "expires": None if expires is None else aware(expires).isoformat(),
+        "group": group,
+        "group_index": group_index,
+        "retries": retries,
+        "timelimit": list(timelimit),
+        "root_id": root_id or id,
+        "parent_id": parent_id,
+        "argsrepr": saferepr(args) if args else "()",
+        "kwargsrepr": saferepr(kwargs) if kwargs else "{}",
+        "origin": origin,
+        "ignore_result": ignore_result,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+    }
+    if headers:
+        table |= _allowed(headers)
+    if own is not PLAIN and own != PLAIN:
+        table[OWN_HEADER] = own.to_header()
+    return Message(
+        id=id,
+        exchange=exchange,
+        routing_key=routing_key,
+        body=body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        headers=table,
+        priority=priority,
+        not_before=not_before,
+        correlation_id=id,
+        reply_to=reply_to,
+    )
+
+
+def resend(message: Message, *, own: OwnTable, queue: str, not_before: datetime | None = None) -> Message:
+    """Return the same task message again: straight to ``queue``, with the table ``own``, due at ``not_before``.
+
+    What else stands in the old table is kept, but for the reasons of a dead letter: it is none any more.
+    """
+    old = message.headers.get(OWN_HEADER)
+    rest = {name: value for name, value in old.items() if name != "dead"} if isinstance(old, dict) else {}
+    return replace(
+        message,
+        exchange=DEFAULT_EXCHANGE,
+        routing_key=queue,
+        headers={**message.headers, OWN_HEADER: {**rest, **own.to_header()}},
+        not_before=not_before,
+        mandatory=True,
+    )
+
+
+def _encode_body(codecs: Codecs, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str, str]:
+    # a codec knows lists and dicts, and not every sequence and mapping
+    args = args if type(args) is list else tuple(args)
+    kwargs = kwargs if type(kwargs) is dict else dict(kwargs)
+    try:
+        return codecs.encode((args, kwargs, _NO_WORKFLOW))
+    except EncodeError as error:
+        if not error.path:
+            raise
+        part, *path = error.path
+        raise EncodeError(error.problem, root=("args", "kwargs")[part], path=path) from error
+
+
+def _allowed(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in headers:
+        if name in RESERVED:
+            raise ConfigurationError(f"the header {name!r} belongs to the task protocol; give yours another name")
+    return headers
