@@ -150,7 +150,10 @@ class Codecs:
             DecodeError: no codec has that content type or encoding, or the codec cannot read the bytes.
         """
         codec = self._by_type.get(content_type) or self._find(content_type)
-        if content_encoding != codec.content_encoding and content_encoding.lower() not in _AS_IT_IS:
+        if content_encoding != codec.content_encoding and content_encoding.lower() not in {
+            *_AS_IT_IS,
+            codec.content_encoding.lower(),
+        }:
             raise DecodeError(
                 f"content encoding {content_encoding[:80]!r} is not accepted; {codec.content_type} is read as "
                 f"{codec.content_encoding}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from celeriac.codec import Codec
 
 _DEEPEST = 50
+_UNRAISABLE = (StopIteration, StopAsyncIteration)  # neither a coroutine nor a future can raise these
 _arguments = BaseException.__dict__["args"].__get__  # a class may hide its instances' ``args``
 
 
@@ -53,7 +54,7 @@ class ErrorData:
             error: what the task raised.
             codecs: their JSON codec encodes the arguments.
         """
-        kind = error.__class__
+        kind = type(error)
         return cls(
             type=kind.__qualname__,
             module=str(kind.__module__),
@@ -95,7 +96,8 @@ def rebuild(data: ErrorData, traceback: str | None = None, codecs: Codecs | None
     """Return an exception to raise for a task that failed elsewhere.
 
     Its class is looked up among the modules that are loaded, never imported, and must be an `Exception`; it is built
-    from the arguments. Where that cannot be done it is a `TaskError`, which names it.
+    from the arguments. Where that cannot be done it is a `TaskError`, which names it; so are `StopIteration` and
+    `StopAsyncIteration`, which no coroutine can raise.
 
     Args:
         data: what the task raised.
@@ -121,7 +123,9 @@ def _find_class(module_name: str, qualname: str) -> type[Exception] | None:
         if not isinstance(found, ModuleType | type):
             return None
         found = object.__getattribute__(found, "__dict__").get(part)  # a lazy module loads itself by its own getattr
-    return found if isinstance(found, type) and issubclass(found, Exception) else None
+    if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, _UNRAISABLE):
+        return found
+    return None
 
 
 def _built(kind: type[Exception] | None, args: list[Any]) -> Exception | None:
@@ -160,4 +164,4 @@ def _text(error: BaseException) -> str:
     try:
         return str.__str__(str(error))  # an exact str: a subclass could not be marshalled
     except Exception:  # noqa: BLE001  __str__ is user code
-        return f"<{error.__class__.__qualname__} whose text cannot be shown>"
+        return f"<{type(error).__qualname__} whose text cannot be shown>"
