@@ -21,7 +21,7 @@ def own_copy(message: Message) -> Message:
     return replace(message, headers=_copied(message.headers)) if message.headers else message
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401 - the header types are a recursive union
+def _copied(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     if isinstance(value, Mapping):

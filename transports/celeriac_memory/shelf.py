@@ -63,7 +63,7 @@ class Shelf:
             return [self._records.get(task_id) for task_id in ids]
 
     def watch(self, watcher: Callable[[ResultRecord], None], ids: Iterable[str], now: datetime) -> None:
-        """Call ``watcher`` with the final records of ``ids`` that stand, and with every later one; it only schedules."""
+        """Call ``watcher`` with the final records of ``ids`` that stand, and with every later one; it must not wait."""
         with self._lock:
             self._expire(now)
             for task_id in ids:

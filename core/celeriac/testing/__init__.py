@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ResultStoreContract", "TransportContract", "VirtualClock"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's __getattr__ returns whatever it is asked for
+def __getattr__(name: str) -> Any:
     if name in {"ResultStoreContract", "TransportContract"}:
         from celeriac.testing import conformance  # noqa: PLC0415 - it needs pytest, which VirtualClock does not
 

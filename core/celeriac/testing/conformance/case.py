@@ -43,7 +43,7 @@ class Case:
             async with asyncio.timeout(self.time_limit):
                 await self.stack.aclose()
 
-    def offered(self, request: pytest.FixtureRequest, name: str) -> Any:  # noqa: ANN401 - a fixture's value
+    def offered(self, request: pytest.FixtureRequest, name: str) -> Any:
         """Return the value of an optional fixture, ``None`` where the author has none of that name."""
         try:
             return request.getfixturevalue(name)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from celeriac.testing.conformance.life import LifeTests
+from celeriac.testing.conformance.publish import PublishTests
+from celeriac.testing.conformance.receive import ReceiveTests
 from celeriac.testing.conformance.topology import TopologyTests
 
 
 class TransportContract(
+    LifeTests,
     TopologyTests,
+    PublishTests,
+    ReceiveTests,
 ):
     """Every clause of ``docs/transport-contract.md`` against a live broker.
 

@@ -13,6 +13,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import TransportError
 from celeriac.message import ACK, REQUEUE, Message, Settlement, SettleReceipt
 from celeriac.testing.conformance.case import PATIENCE, QUIET, Case, unique
+from celeriac.testing.conformance.child import Child
 from celeriac.topology import Queue, Topology
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class TransportCase(Case):
         self.given = given
         self._first: Transport | None = None
 
-    def gift(self, fixture: str) -> Any:  # noqa: ANN401 - a fixture's value
+    def gift(self, fixture: str) -> Any:
         """Return what an optional fixture gave; skip the test where the author has none."""
         if self.given.get(fixture) is None:
             pytest.skip(f"the author gives no fixture {fixture!r}")
@@ -107,12 +108,19 @@ class TransportCase(Case):
         names = [queue if isinstance(queue, str) else queue.name for queue in queues]
         return await self.stack.enter_async_context(transport.consume(names, prefetch=prefetch))
 
-    async def filled(self, transport: Transport, queue: Queue, count: int, **fields: Any) -> list[Message]:  # noqa: ANN401 - fields of Message
+    async def filled(self, transport: Transport, queue: Queue, count: int, **fields: Any) -> list[Message]:
         """Publish ``count`` messages to ``queue``, confirmed, and return them."""
         messages = [message_to(queue, **fields) for _ in range(count)]
         receipts = await transport.publish(messages)
         assert all(receipt.ok for receipt in receipts), f"not confirmed: {receipts}"
         return messages
+
+    async def child(self, order: str, name: str, urls: Sequence[str] | None = None) -> Child:
+        """Start another process (see `celeriac.testing.conformance.child`) that is killed when the test ends."""
+        child = Child(self.transport_class, urls or self.urls, order, name)
+        self.stack.push_async_callback(child.kill)
+        await child.start()
+        return child
 
     async def refused(self, transport: Transport, queue: Queue) -> None:
         """Assert that nothing was written to ``queue``."""
@@ -124,7 +132,7 @@ def _ignore(_error: TransportError) -> None:
     """Not told to anyone: a test that cares gives its own ``on_lost``."""
 
 
-def message_to(queue: Queue | str, **fields: Any) -> Message:  # noqa: ANN401 - fields of Message
+def message_to(queue: Queue | str, **fields: Any) -> Message:
     """Return a message of its own for ``queue``, by the default exchange."""
     name = queue if isinstance(queue, str) else queue.name
     return Message(**{"id": unique("m"), "routing_key": name, "body": b"body", **fields})
