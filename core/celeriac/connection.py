@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from celeriac.plugins import Plugins
     from celeriac.results import ResultStore
     from celeriac.settings import Settings
-    from celeriac.transport import Transport
+    from celeriac.transport import Capabilities, Transport
 
 logger = logging.getLogger("celeriac.connection")
 
@@ -95,6 +95,11 @@ class Connection:
         known, self._declared = self._declared, set()
         await self._declare_topology()
         await self.declare(known)
+
+    def capabilities(self, name: str) -> Capabilities:
+        """Return what holds for the queue called ``name``."""
+        queues = {queue.name: queue for queue in self._topology.queues}
+        return self.transport.capabilities(queues.get(name) or Queue(name))
 
     async def close(self) -> None:
         """Stop reopening; close store and broker. Idempotent."""

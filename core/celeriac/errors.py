@@ -69,6 +69,10 @@ class PluginError(ConfigurationError):
     """A plugin could not be loaded, or two plugins claim the same name."""
 
 
+class WorkerFailed(CeleriacError):
+    """The worker could not go on."""
+
+
 class CodecError(CeleriacError):
     """A value and its bytes do not belong together."""
 

@@ -101,7 +101,7 @@ class Sender:
         raise_for(messages, receipts)
         return [AsyncResult(message.id, client) for message in messages]
 
-    def _chunks(self, client: Client, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> Iterator[list[Message]]:
+    def _chunks(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> Iterator[list[Message]]:
         rest = iter(calls)
         while chunk := list(islice(rest, CHUNK)):
             yield [self._message(task.name, args, {}, task.defaults, task) for args in chunk]

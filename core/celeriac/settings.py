@@ -152,6 +152,11 @@ _told: set[str] = set()
 def _tell_unknown_variables(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
     variables = {PREFIX + name.upper() for name in known}
     for name in environ:
-        if name.startswith(PREFIX) and name not in variables and not name.startswith(NOT_SETTINGS) and name not in _told:
+        if (
+            name.startswith(PREFIX)
+            and name not in variables
+            and not name.startswith(NOT_SETTINGS)
+            and name not in _told
+        ):
             _told.add(name)
             logger.warning("environment variable %s is no setting%s", name, did_you_mean(name, variables))

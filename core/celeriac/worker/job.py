@@ -22,6 +22,7 @@ class Assignment:
         body: still encoded; it is decoded where it runs.
         content_type: of the body.
         content_encoding: of the body.
+        compression: of the body, as its header names it.
         request: the fields of `celeriac.task.Request` that the message carries.
     """
 
@@ -30,6 +31,7 @@ class Assignment:
     body: bytes
     content_type: str
     content_encoding: str
+    compression: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,144 @@
+"""Room 2: may this delivery run? Pure: reads headers and properties, facts are passed in, and it never raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celeriac import states
+from celeriac.errors import NotRegistered, ProtocolError
+from celeriac.message import ACK, Move
+from celeriac.protocol import ErrorData, parse_header
+from celeriac.worker.job import Assignment, Job
+from celeriac.worker.verdict import Policy, Verdict, again, dead, record_of, unknown_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from celeriac.message import Delivery
+    from celeriac.protocol import TaskHeader
+    from celeriac.task import Task
+
+EARLY = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the worker knows of one delivery besides the delivery.
+
+    Attributes:
+        now: the time of day.
+        final: the result store has a final state of this task: it is a duplicate.
+    """
+
+    now: datetime
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A delivery that does not run here and now, and what becomes of it."""
+
+    delivery: Delivery
+    verdict: Verdict
+    header: TaskHeader | None = None
+
+
+def admit(
+    delivery: Delivery, facts: Facts, tasks: Mapping[str, Task[..., Any]], policy: Policy, seq: int
+) -> Job | Refused:
+    """Return the job that ``delivery`` is, or why it is none."""
+    try:
+        header = parse_header(delivery.message)
+    except ProtocolError as error:
+        return Refused(delivery, dead(delivery, None, policy, facts.now, "undecodable", str(error)))
+    verdict = _refusal(delivery, header, facts, policy)
+    if verdict is None:
+        try:
+            return _job(delivery, header, tasks[header.task], policy, seq)
+        except NotRegistered:
+            verdict = unknown_task(delivery, header, policy, facts.now)
+    return Refused(delivery, verdict, header)
+
+
+def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
+    """Return the verdict of a job that came back with nobody saying why, just before it would run.
+
+    Where the broker's count is exact, it is the count of such losses; elsewhere a copy with a raised counter replaces
+    the message.
+    """
+    own, delivery = job.header.own, job.delivery
+    if policy.exact_count:
+        lost = own.lost + (delivery.delivery_count or 1) - 1
+    elif delivery.redelivered:
+        lost = own.lost + 1
+    else:
+        return None
+    if lost >= policy.max_lost:
+        return dead(delivery, job.header, policy, now, "lost", f"{lost} workers were lost while they had it")
+    if policy.exact_count:
+        return None
+    return again(delivery, replace(own, lost=lost), "lost", detail=f"it came back {lost} times without a word")
+
+
+def _refusal(delivery: Delivery, header: TaskHeader, facts: Facts, policy: Policy) -> Verdict | None:
+    if facts.final:
+        return Verdict(why="duplicate", action=ACK)
+    if header.expires is not None and header.expires <= facts.now:
+        error = ErrorData(type="TaskRevokedError", module="celery.exceptions", args=["expired"], message="expired")
+        record = record_of(delivery, header, policy, facts.now, states.REVOKED, error.encode())
+        return Verdict(why="expired", record=record)
+    if header.eta is not None and header.eta > facts.now + EARLY:
+        early = replace(delivery.message, exchange="", routing_key=delivery.queue, not_before=header.eta)
+        return Verdict(why="early", action=Move((early,)))
+    return None
+
+
+def _job(delivery: Delivery, header: TaskHeader, task: Task[..., Any], policy: Policy, seq: int) -> Job:
+    message = delivery.message
+    ignore = header.ignore_result
+    if ignore is None:
+        ignore = policy.ignore_result if task.ignore_result is None else task.ignore_result
+    return Job(
+        delivery=delivery,
+        header=header,
+        assignment=Assignment(
+            seq=seq,
+            task=task.name,
+            body=message.body,
+            content_type=message.content_type,
+            content_encoding=message.content_encoding,
+            request=_request(delivery, header, policy),
+        ),
+        is_async=task.is_async,
+        alone=header.own.crashes > 0 or header.own.accused > 0,
+        acks_late=policy.acks_late if task.acks_late is None else task.acks_late,
+        ignore_result=ignore,
+    )
+
+
+def _request(delivery: Delivery, header: TaskHeader, policy: Policy) -> dict[str, Any]:
+    message = delivery.message
+    return {
+        "id": header.id,
+        "task": header.task,
+        "retries": header.retries,
+        "attempt": header.attempt,
+        "hostname": policy.node,
+        "queue": delivery.queue,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "priority": message.priority,
+        "redelivered": delivery.redelivered,
+        "root_id": header.root_id,
+        "parent_id": header.parent_id,
+        "group": header.group,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
+        "origin": header.origin,
+        "eta": header.eta.isoformat() if header.eta else None,
+        "expires": header.expires.isoformat() if header.expires else None,
+        "headers": dict(header.custom),
+    }

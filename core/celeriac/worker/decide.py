@@ -1,0 +1,83 @@
+"""Room 4: what becomes of a job, by its outcome. Pure: the whole policy is one `match`; the clock is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from celeriac import states
+from celeriac.message import REQUEUE
+from celeriac.protocol import ErrorData
+from celeriac.worker.job import Died, Failed, Interrupted, Rejected, Succeeded
+from celeriac.worker.verdict import Policy, Verdict, again, dead, record_of, unknown_task
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from celeriac.results import ResultRecord
+    from celeriac.worker.job import Job, Outcome
+
+
+def decide(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
+    """Return what is to be stored, published and settled."""
+    verdict = _judge(job, outcome, policy, now)
+    if job.ignore_result:
+        verdict = replace(verdict, record=None)
+    if not job.acks_late:
+        verdict = replace(verdict, action=None)  # it was acknowledged when it began
+    return verdict
+
+
+def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
+    match outcome:
+        case Succeeded():
+            return Verdict(why="succeeded", record=_success(job, outcome, policy, now), detail=outcome.shown)
+        case Failed():
+            record = _failure(job, outcome.error, policy, now, outcome.traceback)
+            return Verdict(why="failed", record=record, detail=outcome.error.message)
+        case Rejected(reason="unknown"):
+            return unknown_task(job.delivery, job.header, policy, now)
+        case Rejected():
+            return dead(job.delivery, job.header, policy, now, outcome.reason, outcome.detail)
+        case Interrupted():
+            return Verdict(why="interrupted", action=REQUEUE)
+        case Died() if not job.acks_late:
+            error = ErrorData(type="TaskError", module="celeriac.errors", args=[_died(outcome)], message=_died(outcome))
+            return Verdict(why="died", record=_failure(job, error, policy, now, None), detail=_died(outcome))
+        case Died(beside=0):
+            return _crashed(job, outcome, policy, now)
+        case Died():
+            own = replace(job.header.own, accused=1)
+            return again(job.delivery, own, "accused", detail=f"{_died(outcome)} beside {outcome.beside} others")
+
+
+def _crashed(job: Job, outcome: Died, policy: Policy, now: datetime) -> Verdict:
+    """A child died with only this task in it: the task did it; after so many times it is set aside."""
+    own = job.header.own
+    crashes = own.crashes + own.accused + 1
+    if crashes >= policy.max_deliveries:
+        header = replace(job.header, own=replace(own, crashes=crashes, accused=0))
+        detail = f"{_died(outcome)}; it has ended {crashes} executors"
+        return dead(job.delivery, header, policy, now, "crashed", detail)
+    return again(job.delivery, replace(own, crashes=crashes, accused=0), "crashed", detail=_died(outcome))
+
+
+def _died(outcome: Died) -> str:
+    return f"the executor process died of {outcome.exit}"
+
+
+def _success(job: Job, outcome: Succeeded, policy: Policy, now: datetime) -> ResultRecord:
+    return record_of(
+        job.delivery,
+        job.header,
+        policy,
+        now,
+        states.SUCCESS,
+        outcome.body,
+        content_type=outcome.content_type,
+        content_encoding=outcome.content_encoding,
+    )
+
+
+def _failure(job: Job, error: ErrorData, policy: Policy, now: datetime, traceback: str | None) -> ResultRecord:
+    return record_of(job.delivery, job.header, policy, now, states.FAILURE, error.encode(), traceback=traceback)

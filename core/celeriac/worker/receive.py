@@ -1,0 +1,203 @@
+"""Room 1: asks the broker for as much as the pool can use, and keeps what it holds alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celeriac import states
+from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
+from celeriac.transport_helpers import OWN_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from celeriac.clock import Clock
+    from celeriac.connection import Connection
+    from celeriac.message import Delivery
+    from celeriac.transport import Consumer
+    from celeriac.worker.pace import Pace
+
+logger = logging.getLogger("celeriac.worker")
+
+WAIT = 1.0
+TICK = 0.25
+TRY_AGAIN = 0.2
+RESIZE_AFTER = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A delivery, the consumer to settle it with, and whether the store has its final state already."""
+
+    consumer: Consumer
+    delivery: Delivery
+    final: bool = False
+
+
+class Receiver:
+    """Receives for one worker, over one connection, through losses and reopenings."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        queues: Sequence[str],
+        pace: Pace,
+        clock: Clock,
+        arrived: Callable[[Arrival], None],
+        stuck: Callable[[], None],
+    ) -> None:
+        """Begin with nothing open.
+
+        Args:
+            connection: open, and supervised elsewhere.
+            queues: what to consume.
+            pace: says how much to hold.
+            clock: where the time comes from.
+            arrived: takes each delivery on; must not raise.
+            stuck: every slot has been busy for long: what has not begun is to be given back.
+        """
+        self._connection = connection
+        self._queues = tuple(queues)
+        self._pace = pace
+        self._clock = clock
+        self._arrived = arrived
+        self._stuck = stuck
+        self._consumer: Consumer | None = None
+        self._held: dict[Consumer, dict[object, Delivery]] = {}
+        self._room = asyncio.Event()
+        self._stopping = False
+        self._prefetch = 0
+        self._resized_at = float("-inf")
+
+    @property
+    def consuming(self) -> bool:
+        """A consumer is open."""
+        return self._consumer is not None
+
+    async def run(self) -> None:
+        """Receive until `stop`; returns after a lost connection only when told to stop."""
+        while not self._stopping:
+            await self._connection.ready()
+            await self._connection.declare(self._queues)
+            self._prefetch = self._pace.target
+            try:
+                async with self._connection.transport.consume(self._queues, prefetch=self._prefetch) as consumer:
+                    await self._consume(consumer)
+            except ConnectionLost as error:
+                logger.warning("lost the consumer: %s", error)
+                await self._clock.sleep(TRY_AGAIN)
+            except QueueNotFound as error:
+                logger.warning("%s; declaring it again", error)
+                await self._connection.declare_again()
+                await self._clock.sleep(TRY_AGAIN)
+
+    def settled(self, consumer: Consumer, delivery: Delivery) -> None:
+        """Forget a delivery that is out of our hands."""
+        held = self._held.get(consumer)
+        if held is not None:
+            held.pop(delivery.token, None)
+        self._room.set()
+
+    def is_live(self, consumer: Consumer) -> bool:
+        """Return whether what this consumer delivered is still ours to settle."""
+        return consumer in self._held
+
+    async def stop(self) -> None:
+        """Take nothing more; what was not handed out goes back."""
+        self._stopping = True
+        self._room.set()
+        if self._consumer is not None:
+            with contextlib.suppress(ConnectionLost):
+                await self._consumer.stop()
+
+    async def _consume(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._held[consumer] = {}
+        tending = asyncio.create_task(self._renew(consumer))
+        try:
+            while not self._stopping:
+                await self._resize(consumer)
+                room = self._prefetch - len(self._held[consumer])
+                if room <= 0:
+                    await self._wait_for_room()
+                    continue
+                batch = await consumer.receive(room, TICK if self._pace.sync_held else WAIT)
+                if batch:
+                    self._take(consumer, batch, await self._finals(batch))
+            await self._until_settled(consumer)
+        finally:
+            tending.cancel()
+            self._consumer = None
+            del self._held[consumer]
+
+    def _take(self, consumer: Consumer, batch: Sequence[Delivery], finals: frozenset[str]) -> None:
+        held = self._held[consumer]
+        for delivery in batch:
+            held[delivery.token] = delivery
+            self._arrived(Arrival(consumer, delivery, delivery.message.id in finals))
+
+    async def _finals(self, batch: Sequence[Delivery]) -> frozenset[str]:
+        """Return the ids whose tasks are done already; only what may have been run before is asked for."""
+        store = self._connection.store
+        suspects = [d.message.id for d in batch if d.redelivered or OWN_HEADER in d.message.headers]
+        if not suspects or not store.capabilities().compare_and_set:
+            return frozenset()
+        try:
+            records = await store.get(suspects)
+        except TransportError as error:
+            logger.warning("cannot ask the result store for duplicates: %s", error)
+            return frozenset()
+        return frozenset(record.task_id for record in records if record and record.state in states.FINAL)
+
+    async def _resize(self, consumer: Consumer) -> None:
+        """Follow the pace: at once upwards when it grows much, at most once a second otherwise."""
+        now = self._clock.monotonic()
+        wanted = 0 if self._pace.is_stuck(now) else self._pace.target
+        if wanted == self._prefetch:
+            return
+        urgent = wanted == 0 or self._prefetch == 0 or wanted >= 2 * self._prefetch
+        near = abs(wanted - self._prefetch) <= self._prefetch // 4
+        if near or (not urgent and now - self._resized_at < RESIZE_AFTER):
+            return
+        if wanted == 0:
+            self._stuck()
+        self._prefetch, self._resized_at = wanted, now
+        await consumer.set_prefetch(wanted)
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK):
+                await self._room.wait()
+
+    async def _until_settled(self, consumer: Consumer) -> None:
+        """Stay in the consumer's block until everything it delivered is settled: leaving would give it back."""
+        while self._held[consumer]:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _renew(self, consumer: Consumer) -> None:
+        """Extend the leases of all that is held, as often as the broker wants."""
+        pauses = [self._every(name) for name in self._queues]
+        every = min((pause for pause in pauses if pause is not None), default=None)
+        while every is not None:
+            await self._clock.sleep(every)
+            held = list(self._held[consumer].values())
+            if not held:
+                continue
+            try:
+                kept = await consumer.extend(held)
+            except ConnectionLost:
+                return  # the consumer is dead; receive() says so too
+            for delivery, still_ours in zip(held, kept, strict=True):
+                if not still_ours:
+                    logger.warning("lost the lease of %s; someone else may run it too", delivery.message.id)
+                    self.settled(consumer, delivery)
+
+    def _every(self, name: str) -> float | None:
+        renew = self._connection.capabilities(name).renew_every
+        return None if renew is None else renew.total_seconds()

@@ -1,0 +1,140 @@
+"""Room 5: the only writer. Always in this order: store the results, then settle the deliveries.
+
+What has gathered while the last batch was on its way goes together in the next. A crash anywhere leaves a duplicate,
+never a loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from celeriac.errors import ConnectionLost, TransportError
+from celeriac.message import Requeue, Settlement, SettleReceipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from celeriac.clock import Clock
+    from celeriac.message import Delivery
+    from celeriac.results import ResultStore
+    from celeriac.transport import Consumer
+    from celeriac.worker.verdict import Verdict
+
+logger = logging.getLogger("celeriac.worker")
+
+AT_ONCE = 500
+STORE_ATTEMPTS = 5
+FIRST_PAUSE = 0.1
+GIVE_BACK = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One delivery to be settled, by the consumer that delivered it."""
+
+    consumer: Consumer
+    delivery: Delivery
+    verdict: Verdict
+
+
+class Settler:
+    """Stores and settles, batch by batch."""
+
+    def __init__(self, store: ResultStore, clock: Clock, settled: Callable[[Item, SettleReceipt], None]) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            store: where records go.
+            clock: for the pauses between attempts.
+            settled: told of each delivery that is out of our hands; must not raise.
+        """
+        self._store = store
+        self._clock = clock
+        self._settled = settled
+        self._items: list[Item] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, item: Item) -> None:
+        """Take an item; it is written soon."""
+        self._items.append(item)
+        self._idle.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Return when everything taken so far is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled; cancel only after `drain`."""
+        while True:
+            await self._wake.wait()
+            while self._items:
+                items, self._items = self._items[:AT_ONCE], self._items[AT_ONCE:]
+                await self._write(items)
+            self._wake.clear()
+            self._idle.set()
+
+    async def _write(self, items: Sequence[Item]) -> None:
+        stored = await self._store_all([item for item in items if item.verdict.record is not None])
+        if not stored:  # no result, no ack: the task runs again, here or elsewhere
+            items = [_given_back(item) for item in items]
+        by_consumer: dict[Consumer, list[Item]] = {}
+        for item in items:
+            if item.verdict.action is not None:
+                by_consumer.setdefault(item.consumer, []).append(item)
+        for consumer, own in by_consumer.items():
+            await self._settle(consumer, own)
+
+    async def _store_all(self, items: Sequence[Item]) -> bool:
+        if not items:
+            return True
+        records = [item.verdict.record for item in items if item.verdict.record is not None]
+        pause = FIRST_PAUSE
+        for attempt in range(1, STORE_ATTEMPTS + 1):
+            try:
+                await self._store.put(records)
+            except TransportError as error:
+                logger.warning("cannot store %d results (attempt %d): %s", len(records), attempt, error)
+                await self._clock.sleep(pause)
+                pause *= 2
+            else:
+                return True
+        return False
+
+    async def _settle(self, consumer: Consumer, items: Sequence[Item]) -> None:
+        try:
+            receipts = await consumer.settle([Settlement(item.delivery.token, item.verdict.action) for item in items])  # type: ignore[arg-type]
+        except ConnectionLost:
+            receipts = [SettleReceipt.LOST] * len(items)
+        except TransportError as error:
+            await self._settle_apart(consumer, items, error)
+            return
+        for item, receipt in zip(items, receipts, strict=True):
+            self._settled(item, receipt)
+
+    async def _settle_apart(self, consumer: Consumer, items: Sequence[Item], error: TransportError) -> None:
+        """One of several could not be written: settle each by itself, and give that one back for later."""
+        if len(items) > 1:
+            for item in items:
+                await self._settle(consumer, [item])
+            return
+        item = items[0]
+        if isinstance(item.verdict.action, Requeue) and not item.verdict.action.delay:
+            logger.error("cannot give back %s: %s", item.delivery.message.id, error)
+            self._settled(item, SettleReceipt.LOST)
+            return
+        logger.error("cannot settle %s (%s): %s; giving it back", item.delivery.message.id, item.verdict.why, error)
+        delay = timedelta(0) if isinstance(item.verdict.action, Requeue) else GIVE_BACK
+        await self._settle(consumer, [_given_back(item, delay)])
+
+
+def _given_back(item: Item, delay: timedelta = GIVE_BACK) -> Item:
+    if item.verdict.action is None:
+        return item
+    return replace(item, verdict=replace(item.verdict, action=Requeue(delay), record=None))

@@ -1,0 +1,120 @@
+"""What is to be done with a delivery, as data, and the pieces that the pure rooms build it from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from celeriac import states
+from celeriac.message import ACK, Dead, DeadLetter, Move
+from celeriac.protocol import ErrorData, resend
+from celeriac.results import ResultRecord
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from celeriac.message import Action, Delivery
+    from celeriac.protocol import OwnTable, TaskHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The worker's limits, as the pure rooms need them.
+
+    Attributes:
+        node: the worker's name.
+        result_expires: how long a result is kept.
+        max_deliveries: crashes after which a task is a dead letter.
+        max_lost: losses of a whole worker after which it is one.
+        unknown_delay: after which an unknown task is offered again.
+        unknown_deadline: after which it is a dead letter.
+        acks_late: for tasks that do not say.
+        ignore_result: for tasks that do not say.
+        exact_count: the broker counts deliveries exactly.
+    """
+
+    node: str
+    result_expires: timedelta = timedelta(days=1)
+    max_deliveries: int = 3
+    max_lost: int = 20
+    unknown_delay: timedelta = timedelta(seconds=10)
+    unknown_deadline: timedelta = timedelta(hours=1)
+    acks_late: bool = True
+    ignore_result: bool = False
+    exact_count: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What `settle` does: store ``record`` if there is one, then settle with ``action`` if there is one.
+
+    ``why`` is one word for logs and counters.
+    """
+
+    why: str
+    action: Action | None = ACK
+    record: ResultRecord | None = None
+    detail: str = ""
+
+
+def record_of(
+    delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime, state: str, body: bytes, **more: str | None
+) -> ResultRecord:
+    """Return the record of a final state."""
+    return ResultRecord(
+        task_id=header.id,
+        attempt=header.attempt,
+        state=state,
+        body=body,
+        reply_to=delivery.message.reply_to,
+        expires_at=now + policy.result_expires,
+        done_at=now,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def dead(
+    delivery: Delivery, header: TaskHeader | None, policy: Policy, now: datetime, reason: str, detail: str
+) -> Verdict:
+    """Return the verdict of a message that is set aside; whoever waits for its result is told so."""
+    attempts = 0 if header is None else header.retries + header.own.crashes
+    letter = DeadLetter(reason=reason, detail=detail, attempts=attempts, worker=policy.node)
+    record = None
+    if header is not None:
+        error = ErrorData(
+            type="TaskError",
+            module="celeriac.errors",
+            args=[f"{header.task} is a dead letter ({reason}): {detail}"],
+            message=detail,
+        )
+        record = record_of(delivery, header, policy, now, states.FAILURE, error.encode())
+    return Verdict(why=reason, action=Dead(letter), record=record, detail=detail)
+
+
+def again(
+    delivery: Delivery, own: OwnTable, why: str, *, not_before: datetime | None = None, detail: str = ""
+) -> Verdict:
+    """Return the verdict that sends the message to its queue once more, with ``own`` counters."""
+    copy = resend(delivery.message, own=own, queue=delivery.queue, not_before=not_before)
+    return Verdict(why=why, action=Move((copy,)), detail=detail)
+
+
+def unknown_task(delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime) -> Verdict:
+    """Return the verdict of a task that this worker does not know: for another worker, until the deadline."""
+    detail = f"no worker of queue {delivery.queue!r} knows the task {header.task!r}"
+    first = next((entry["at"] for entry in header.own.history if entry.get("why") == "unknown"), None)
+    if first is not None and now - parse_moment(first, now) >= policy.unknown_deadline:
+        return dead(delivery, header, policy, now, "unknown", detail)
+    own = header.own
+    if first is None:
+        own = own.add_history({"at": now.isoformat(), "why": "unknown", "where": policy.node, "error": detail})
+    return again(delivery, own, "unknown", not_before=now + policy.unknown_delay, detail=detail)
+
+
+def parse_moment(text: object, otherwise: datetime) -> datetime:
+    """Return an ISO 8601 moment of a header, or ``otherwise`` if it is none."""
+    try:
+        return type(otherwise).fromisoformat(str(text))
+    except ValueError:
+        return otherwise

@@ -1,0 +1,270 @@
+"""The worker: the wiring of its rooms, and its beginning and end.
+
+Read it as the table of contents of this folder: `Receiver` hands an arrival to `admit`; a job goes to the pool; its
+outcome to `decide`; the verdict to `Settler`, the only writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celeriac import events
+from celeriac.errors import ConfigurationError, WorkerFailed
+from celeriac.message import ACK, REQUEUE
+from celeriac.publisher import Publisher
+from celeriac.worker.admit import Facts, Refused, admit, counted_lost
+from celeriac.worker.decide import decide
+from celeriac.worker.executors.base import PoolCalls
+from celeriac.worker.executors.choose import choose_pool
+from celeriac.worker.job import Failed, Succeeded
+from celeriac.worker.pace import Pace
+from celeriac.worker.receive import Receiver
+from celeriac.worker.settle import Item, Settler
+from celeriac.worker.verdict import Policy, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from celeriac.app import App
+    from celeriac.message import Message, Receipt, SettleReceipt
+    from celeriac.transport import Capabilities, Consumer
+    from celeriac.worker.job import Job, Outcome
+    from celeriac.worker.options import WorkerOptions
+    from celeriac.worker.receive import Arrival
+
+logger = logging.getLogger("celeriac.worker")
+
+LOOK_EVERY = 0.02
+GIVEN_BACK = Verdict(why="given back", action=REQUEUE)
+
+
+class Worker:
+    """Runs the tasks of one App from some queues, until told to stop.
+
+    Attributes:
+        options: what it was told.
+        observers: each is called with every `celeriac.events.TaskEvent`.
+        ready: set once it consumes.
+    """
+
+    def __init__(self, app: App, options: WorkerOptions) -> None:
+        """Wire the rooms; nothing is opened. To be constructed on the loop that runs it.
+
+        Raises:
+            ConfigurationError: the pool cannot be had: no other process could find the App, say.
+        """
+        self.app = app
+        self.options = options
+        self.observers: list[Callable[[events.TaskEvent], None]] = []
+        self.ready = asyncio.Event()
+        self._connection = app.connect()
+        self._policy = _policy(app, options, exact_count=self._capabilities().exact_delivery_count)
+        calls = PoolCalls(started=self._started, finished=self._finished, publish=self._publish, failed=self._fail)
+        self.pool = choose_pool(app, options, calls)
+        self._pace = Pace(self.pool.sync_slots, self.pool.async_slots)
+        self._receiver = Receiver(
+            self._connection, options.queues, self._pace, app.clock, self._arrived, self._give_back_unstarted
+        )
+        self._settler = Settler(self._connection.store, app.clock, self._settled)
+        self._publisher = Publisher(self._connection, asyncio.get_running_loop(), app.conf.publish_timeout)
+        self._running: dict[int, Consumer] = {}  # by a job's number; all that is in the pool
+        self._returned: list[tuple[Job, Verdict, Consumer]] = []  # came back without a word; counted at a free slot
+        self._seq = itertools.count(1)
+        self._grace = options.grace
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._failure: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The broker, for people to read."""
+        return self._connection.address
+
+    @property
+    def store_address(self) -> str:
+        """The result store, for people to read."""
+        return self._connection.store_address
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take nothing more, let what runs finish within the grace, give the rest back, and end `run`.
+
+        Args:
+            at_once: leave no grace.
+        """
+        if at_once:
+            self._at_once.set()
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            TransportError: the broker could not be opened; losses after that are waited out.
+            ConfigurationError: the executors are processes of a worker that nobody else could reach.
+            WorkerFailed: the pool could not go on.
+        """
+        self._refuse_unreachable()
+        await self._connection.open()
+        self._connection.on_lost.append(self._give_back_unstarted)
+        try:
+            await self.pool.start()
+            await self._work()
+        finally:
+            await self.pool.stop(0)
+            await self._connection.close()
+        if self._failure is not None:
+            raise WorkerFailed(self._failure)
+
+    async def _work(self) -> None:
+        settling = asyncio.create_task(self._settler.run())
+        receiving = asyncio.create_task(self._receiver.run())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            self.ready.set()
+            await asyncio.wait({settling, receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():  # a room has fallen over: end, and let the supervisor of processes restart us
+                await (receiving if receiving.done() else settling)
+            await self._leave(receiving)
+        finally:
+            for task in (settling, receiving, stopping):
+                task.cancel()
+            await asyncio.gather(settling, receiving, stopping, return_exceptions=True)
+
+    async def _leave(self, receiving: asyncio.Task[None]) -> None:
+        """Stop in order: take nothing more, give back what has not begun, let the rest finish, write it all down."""
+        await self._receiver.stop()
+        self._give_back_unstarted()
+        await self._wait_for_running()
+        await self.pool.stop(0)
+        await self._settler.drain()
+        await asyncio.wait({receiving}, timeout=self.app.conf.publish_timeout)
+
+    async def _wait_for_running(self) -> None:
+        deadline = self.app.clock.monotonic() + self._grace
+        while self._running and not self._at_once.is_set() and self.app.clock.monotonic() < deadline:
+            await self.app.clock.sleep(LOOK_EVERY)
+
+    def _arrived(self, arrival: Arrival) -> None:
+        now = self.app.clock.now()
+        delivery, consumer = arrival.delivery, arrival.consumer
+        job = admit(delivery, Facts(now, arrival.final), self.app.tasks, self._policy, next(self._seq))
+        if isinstance(job, Refused):
+            self._refuse(job, consumer, now)
+            return
+        verdict = counted_lost(job, self._policy, now)
+        if verdict is None:
+            self._submit(job, consumer, now)
+        elif job.is_async or self._pace.has_free_slot:
+            self._refuse(Refused(delivery, verdict, job.header), consumer, now)
+        else:
+            self._returned.append((job, verdict, consumer))
+
+    def _submit(self, job: Job, consumer: Consumer, now: datetime) -> None:
+        if self.observers:
+            attempt, redelivered = job.header.attempt, job.delivery.redelivered
+            self._tell(events.Received(**_about(job, now), attempt=attempt, redelivered=redelivered))
+        self._running[job.seq] = consumer
+        self._pace.took(self.app.clock.monotonic(), is_async=job.is_async)
+        self.pool.submit(job)
+
+    def _refuse(self, refused: Refused, consumer: Consumer, now: datetime) -> None:
+        delivery, verdict, header = refused.delivery, refused.verdict, refused.header
+        if self.observers:
+            self._tell(
+                events.Refused(
+                    task_id=delivery.message.id,
+                    task=header.task if header else "",
+                    queue=delivery.queue,
+                    at=now,
+                    why=verdict.why,
+                    detail=verdict.detail,
+                )
+            )
+        self._settler.add(Item(consumer, delivery, verdict))
+
+    def _started(self, job: Job) -> None:
+        if not job.acks_late:
+            self._settler.add(Item(self._running[job.seq], job.delivery, Verdict(why="begun", action=ACK)))
+        if self.observers:
+            self._tell(events.Started(**_about(job, self.app.clock.now())))
+
+    def _finished(self, job: Job, outcome: Outcome) -> None:
+        consumer = self._running.pop(job.seq)
+        now = self.app.clock.now()
+        verdict = decide(job, outcome, self._policy, now)
+        seconds = outcome.seconds if isinstance(outcome, Succeeded | Failed) else None
+        self._pace.gave(self.app.clock.monotonic(), is_async=job.is_async, seconds=seconds)
+        if self.observers:
+            traceback = outcome.traceback if isinstance(outcome, Failed) else None
+            about = {**_about(job, now), "why": verdict.why, "shown": verdict.detail}
+            self._tell(events.Finished(**about, seconds=seconds, traceback=traceback))
+        self._settler.add(Item(consumer, job.delivery, verdict))
+        while self._returned and self._pace.has_free_slot:
+            returned, why, consumer = self._returned.pop()
+            self._refuse(Refused(returned.delivery, why, returned.header), consumer, now)
+
+    def _settled(self, item: Item, receipt: SettleReceipt) -> None:
+        self._receiver.settled(item.consumer, item.delivery)
+        if self.observers:
+            delivery = item.delivery
+            task = str(delivery.message.headers.get("task", ""))
+            about = {"task_id": delivery.message.id, "task": task, "queue": delivery.queue, "at": self.app.clock.now()}
+            self._tell(events.Settled(**about, receipt=receipt.value))
+
+    def _give_back_unstarted(self) -> None:
+        """Give back what no executor has begun: a slot is busy for long, the connection is lost, or we leave."""
+        now = self.app.clock.monotonic()
+        for job in self.pool.recall():
+            self._pace.gave(now, is_async=job.is_async)
+            self._settler.add(Item(self._running.pop(job.seq), job.delivery, GIVEN_BACK))
+        for job, _, consumer in self._returned:
+            self._settler.add(Item(consumer, job.delivery, GIVEN_BACK))
+        self._returned.clear()
+
+    async def _publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
+        return await asyncio.wrap_future(self._publisher.publish(messages))
+
+    def _fail(self, text: str) -> None:
+        self._failure = text
+        self.stop(at_once=True)
+
+    def _tell(self, event: events.TaskEvent) -> None:
+        for observer in self.observers:
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("an observer failed on %s", event)
+
+    def _capabilities(self) -> Capabilities:
+        return self._connection.capabilities(self.options.queues[0])
+
+    def _refuse_unreachable(self) -> None:
+        if self.options.pool == "process" and not self._capabilities().cross_process:
+            raise ConfigurationError(
+                f"a worker on {self.address} could be reached by nobody: that broker lives inside one process. "
+                'Give another broker, or run it beside the callers: app.run_worker(pool="thread")'
+            )
+
+
+def _about(job: Job, now: datetime) -> dict[str, Any]:
+    return {"task_id": job.header.id, "task": job.header.task, "queue": job.delivery.queue, "at": now}
+
+
+def _policy(app: App, options: WorkerOptions, *, exact_count: bool) -> Policy:
+    conf = app.conf
+    return Policy(
+        node=options.name,
+        result_expires=timedelta(seconds=conf.result_expires),
+        max_deliveries=conf.max_deliveries,
+        max_lost=conf.max_lost,
+        unknown_delay=timedelta(seconds=conf.unknown_task_delay),
+        unknown_deadline=timedelta(seconds=conf.unknown_task_deadline),
+        acks_late=conf.acks_late,
+        ignore_result=conf.ignore_result,
+        exact_count=exact_count,
+    )
