@@ -103,7 +103,7 @@ class App:
         self.clock: Clock = clock or SystemClock()
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
         named = {queue.name: queue for queue in queues}
-        self.default_queue = named.pop(default, None) or Queue(default)
+        self.default_queue = named.pop(default) if default in named else Queue(default)
         self.queues = (self.default_queue, *named.values())
         self.router = Router(routes, self.default_queue)
         self._exchanges = (*exchanges, *_exchanges_of(self.router))
@@ -120,7 +120,7 @@ class App:
         return f"<App {self.main or '__main__'}:{id(self):#x}>"
 
     @overload
-    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # a coroutine function is also a function; the first that fits is meant
     @overload
     def task(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
@@ -304,7 +304,7 @@ class _TaskMaker(Protocol):
     """What ``@app.task(...)`` returns: the function's own types are kept."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
     @overload
     def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
@@ -313,7 +313,7 @@ class _BoundTaskMaker(Protocol):
     """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
 
     @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
+    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
     @overload
     def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
 

@@ -98,11 +98,11 @@ class Plugins:
             ConfigurationError: no plugin has that scheme, or the URL is none.
             PluginError: its driver is missing, or it was written for another contract.
         """
-        return self._find("broker", url, self.transports(), Transport, CONTRACT_VERSION)
+        return self._find("broker", url, self.transports(), Transport, CONTRACT_VERSION)  # type: ignore[type-abstract] # never built from it
 
     def result_store(self, url: str) -> type[ResultStore]:
         """Return the result-store class for ``url``; raises as `transport`."""
-        return self._find("result store", url, self.result_stores(), ResultStore, STORE_CONTRACT_VERSION)
+        return self._find("result store", url, self.result_stores(), ResultStore, STORE_CONTRACT_VERSION)  # type: ignore[type-abstract] # as above
 
     @property
     def _hook(self) -> pluggy.HookRelay:

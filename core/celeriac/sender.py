@@ -17,7 +17,8 @@ from celeriac.routing import Address, to_queue
 from celeriac.task import NO_OPTIONS, current_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from types import TracebackType
 
     from celeriac.app import App
@@ -76,7 +77,9 @@ class Sender:
         """Send a task many times, pipelined: the next messages are built while the last are on their way."""
         client = self._app.client
         client.portal.may_block()
-        messages, receipts, pending = [], [], []
+        messages: list[Message] = []
+        receipts: list[Receipt] = []
+        pending: list[Future[Sequence[Receipt]]] = []
         for chunk in self._chunks(task, calls):
             messages += chunk
             pending.append(client.publisher.publish(chunk))
@@ -90,7 +93,9 @@ class Sender:
     async def asend_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times from a coroutine; as `send_many`."""
         client = self._app.client
-        messages, receipts, pending = [], [], []
+        messages: list[Message] = []
+        receipts: list[Receipt] = []
+        pending: list[asyncio.Future[Sequence[Receipt]]] = []
         for chunk in self._chunks(task, calls):
             messages += chunk
             pending.append(asyncio.wrap_future(client.publisher.publish(chunk)))
@@ -207,7 +212,7 @@ class Batch:
         if messages := self._left(kind):
             receipts: list[Receipt] = []
             for future in _published(self._app.client, messages):
-                receipts += await asyncio.wrap_future(future)
+                receipts.extend(await asyncio.wrap_future(future))
             raise_for(messages, receipts)
 
     def _left(self, kind: type[BaseException] | None) -> list[Message]:
@@ -225,7 +230,7 @@ class Batch:
 _batch: ContextVar[Batch | None] = ContextVar("celeriac_batch", default=None)
 
 
-def _published(client: Client, messages: Sequence[Message]) -> list[Any]:
+def _published(client: Client, messages: Sequence[Message]) -> list[Future[Sequence[Receipt]]]:
     return [client.publisher.publish(messages[i : i + CHUNK]) for i in range(0, len(messages), CHUNK)]
 
 
@@ -237,7 +242,7 @@ def _is_timed(options: CallOptions) -> bool:
     return options.countdown is not None or options.eta is not None or options.expires is not None
 
 
-def _moments(options: CallOptions, now: Any) -> tuple[datetime | None, datetime | None]:
+def _moments(options: CallOptions, now: Callable[[], datetime]) -> tuple[datetime | None, datetime | None]:
     """Return when a call may start and when it expires, both aware; a naive moment is UTC."""
     if options.countdown is not None and options.eta is not None:
         raise ConfigurationError("give a countdown or an eta, not both")

@@ -211,10 +211,16 @@ class Worker:
     def _settled(self, item: Item, receipt: SettleReceipt) -> None:
         self._receiver.settled(item.consumer, item.delivery)
         if self.observers:
-            delivery = item.delivery
-            task = str(delivery.message.headers.get("task", ""))
-            about = {"task_id": delivery.message.id, "task": task, "queue": delivery.queue, "at": self.app.clock.now()}
-            self._tell(events.Settled(**about, receipt=receipt.value))
+            message = item.delivery.message
+            self._tell(
+                events.Settled(
+                    task_id=message.id,
+                    task=str(message.headers.get("task", "")),
+                    queue=item.delivery.queue,
+                    at=self.app.clock.now(),
+                    receipt=receipt.value,
+                )
+            )
 
     def _give_back_unstarted(self) -> None:
         """Give back what no executor has begun: a slot is busy for long, the connection is lost, or we leave."""
