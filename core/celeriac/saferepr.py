@@ -32,15 +32,15 @@ def saferepr(value: object, limit: int = LIMIT, depth: int = DEPTH) -> str:
 
 def _show(value: object, room: int, depth: int) -> str:
     kind = type(value)
-    if kind in _PLAIN:
-        return repr(value)
-    if kind is str or kind is bytes:
-        return repr(value[: room + 1])  # type: ignore[index]
     if kind in _BRACKETS:
         return _show_container(value, room, depth)
     try:
+        if kind in _PLAIN:
+            return repr(value)
+        if kind is str or kind is bytes:
+            return repr(value[: room + 1])  # type: ignore[index]
         return repr(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    except Exception:  # noqa: BLE001  __repr__ is user code
+    except Exception:  # noqa: BLE001  __repr__ is user code; and int refuses to show more than 4300 digits
         return _unshowable(value)
 
 

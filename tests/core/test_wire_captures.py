@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+
 from celeriac.codec import Codecs
 from celeriac.errors import ProtocolError, UnsupportedWorkflow
 from celeriac.message import Message
