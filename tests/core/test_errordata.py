@@ -25,7 +25,7 @@ class PlainError(Exception):
 
 
 class Outer:
-    class Inner(PlainError):
+    class InnerError(PlainError):
         pass
 
 
@@ -82,10 +82,10 @@ def of(error):
 
 
 def test_an_exception_as_data():
-    data = of(Outer.Inner("boom", 42, Decimal("1.5"), {1}, NOW))
-    assert (data.type, data.module) == ("Outer.Inner", here)
+    data = of(Outer.InnerError("boom", 42, Decimal("1.5"), {1}, NOW))
+    assert (data.type, data.module) == ("Outer.InnerError", here)
     assert data.mro == (
-        f"{here}.Outer.Inner",
+        f"{here}.Outer.InnerError",
         f"{here}.PlainError",
         "builtins.Exception",
         "builtins.BaseException",
@@ -97,8 +97,8 @@ def test_an_exception_as_data():
         "{1}",
         {"__type__": "datetime", "__value__": "2026-01-02T00:00:00+00:00"},
     ]
-    assert json.loads(data.encode()) == {"exc_type": "Outer.Inner", "exc_message": data.args, "exc_module": here}
-    assert data.message == str(Outer.Inner("boom", 42, Decimal("1.5"), {1}, NOW))
+    assert json.loads(data.encode()) == {"exc_type": "Outer.InnerError", "exc_message": data.args, "exc_module": here}
+    assert data.message == str(Outer.InnerError("boom", 42, Decimal("1.5"), {1}, NOW))
 
 
 def deep(levels):
@@ -141,8 +141,8 @@ def test_hidden_args_and_strange_texts():
 
 
 def test_it_comes_back_as_its_own_class_with_its_arguments():
-    error = rebuild(of(Outer.Inner("boom", Decimal("1.5"), NOW)))
-    assert type(error) is Outer.Inner
+    error = rebuild(of(Outer.InnerError("boom", Decimal("1.5"), NOW)))
+    assert type(error) is Outer.InnerError
     assert error.args == ("boom", Decimal("1.5"), NOW)
     assert error.__cause__ is None
 
@@ -165,7 +165,7 @@ REFUSED = [
     ("NoSuchClass", here),
     ("Outer", here),
     ("Outer.Nothing", here),
-    ("Outer.Inner.args", here),
+    ("Outer.InnerError.args", here),
     ("", here),
     (".", here),
     ("__name__", here),
