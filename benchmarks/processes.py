@@ -1,0 +1,65 @@
+"""Process trees: their members, their processor time, and freezing them while a queue is filled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def tree(root: int) -> list[int]:
+    """Return ``root`` and all that descends from it, by parent or by session."""
+    parents, sessions = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+            sessions[int(entry.name)] = int(fields[3])
+    found = {root}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found or sessions[pid] in found} - found
+        if not more:
+            return sorted(found)
+        found |= more
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Return the user and system time of these processes and of their children that have ended."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(field) for field in fields[11:15])
+    return total / TICKS_A_SECOND
+
+
+def named(name: str) -> list[int]:
+    """Return the processes whose command is called ``name``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "comm").read_text().strip() == name:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def send(pids: list[int], signal_number: signal.Signals) -> None:
+    """Send a signal to each that still lives."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal_number)
+        except ProcessLookupError:
+            continue
