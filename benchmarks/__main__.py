@@ -111,7 +111,8 @@ def _print(variants: list[Variant], rows: list[Row]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
     twice = {row.variant: row.ran - row.tasks - 1 for row in rows if row.ran != row.tasks + 1}
     print(
-        f"medians of {len(rows) // len(variants)} rounds; ratios to {reference[0].variant}; run twice: {twice or 'none'}"
+        f"medians of {len(rows) // len(variants)} rounds; ratios to {reference[0].variant}; "
+        f"run twice: {twice or 'none'}"
     )
 
 
