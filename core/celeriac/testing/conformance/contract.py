@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from celeriac.testing.conformance.dead import DeadTests
+from celeriac.testing.conformance.delays import DelayTests
+from celeriac.testing.conformance.leases import LeaseTests
 from celeriac.testing.conformance.life import LifeTests
+from celeriac.testing.conformance.losing import LossTests
+from celeriac.testing.conformance.operations import OperationTests
+from celeriac.testing.conformance.prefetch import PrefetchTests
+from celeriac.testing.conformance.priorities import PriorityTests
 from celeriac.testing.conformance.publish import PublishTests
 from celeriac.testing.conformance.receive import ReceiveTests
+from celeriac.testing.conformance.revocations import RevocationTests
+from celeriac.testing.conformance.settle import SettleTests
+from celeriac.testing.conformance.signals import SignalTests
 from celeriac.testing.conformance.topology import TopologyTests
 
 
@@ -13,6 +23,16 @@ class TransportContract(
     TopologyTests,
     PublishTests,
     ReceiveTests,
+    PrefetchTests,
+    SettleTests,
+    LeaseTests,
+    DelayTests,
+    PriorityTests,
+    DeadTests,
+    SignalTests,
+    OperationTests,
+    RevocationTests,
+    LossTests,
 ):
     """Every clause of ``docs/transport-contract.md`` against a live broker.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from celeriac.clock import SystemClock
-from celeriac.errors import TransportError
+from celeriac.errors import TransportError, Unsupported
 from celeriac.message import ACK, REQUEUE, Message, Settlement, SettleReceipt
 from celeriac.testing.conformance.case import PATIENCE, QUIET, Case, unique
 from celeriac.testing.conformance.child import Child
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celeriac.message import Action, Delivery
     from celeriac.transport import Capabilities, Consumer, Transport
 
+OVERLOAD = timedelta(seconds=1)  # what a busy machine adds to a delay
 OPTIONAL_FIXTURES = ("cut", "lease_urls", "other_urls", "unreachable_urls", "refused_urls")
 
 
@@ -93,10 +94,11 @@ class TransportCase(Case):
     async def declare(self, transport: Transport, topology: Topology) -> None:
         """Declare, and delete the queues when the test ends."""
         for queue in topology.queues:
-            self.stack.push_async_callback(self._tidy, queue.name)
+            self.stack.push_async_callback(self.tidy, queue.name)
         await transport.declare(topology)
 
-    async def _tidy(self, queue: str) -> None:
+    async def tidy(self, queue: str) -> None:
+        """Delete a queue, whatever state the test has left the transports in."""
         transport = self.make_transport(self.urls, _ignore)
         with suppress(TransportError):
             await transport.open()
@@ -126,6 +128,33 @@ class TransportCase(Case):
         """Assert that nothing was written to ``queue``."""
         consumer = await self.consume(transport, queue)
         await nothing(consumer)
+
+    async def still_held_after(self, action: Action) -> None:
+        """Assert that ``action`` is `Unsupported`, and that the delivery can be acked afterwards."""
+        transport = await self.first()
+        queue = await self.queue(transport)
+        await self.filled(transport, queue, 1)
+        consumer = await self.consume(transport, queue)
+        (held,) = await take(consumer, 1)
+        with pytest.raises(Unsupported):
+            await consumer.settle([Settlement(held.token, action)])
+        await settled(consumer, [held])
+        await nothing(consumer)
+
+    def moment(self, delay: timedelta) -> datetime:
+        """Return the moment ``delay`` from now."""
+        return now() + delay
+
+    async def on_time(self, consumer: Consumer, due: datetime, count: int = 1) -> list[Delivery]:
+        """Take ``count`` messages that fall due at ``due``; fail if one is early, or later than the resolution."""
+        resolution = (await self.capabilities()).delay_resolution
+        taken: list[Delivery] = []
+        while len(taken) < count:
+            taken += await take(consumer, 1)
+            assert now() >= due, f"{(due - now()).total_seconds():.3f} s early"
+        late = now() - due - resolution
+        assert late < OVERLOAD, f"{late.total_seconds():.3f} s later than the resolution allows"
+        return taken
 
 
 def _ignore(_error: TransportError) -> None:
