@@ -1,10 +1,10 @@
-"""Which pool a worker's options ask for."""
+"""From the pool's name to the pool."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConfigurationError
+from celeriac.errors import ConfigurationError, did_you_mean
 from celeriac.worker.executors.process import ProcessPool
 from celeriac.worker.executors.solo import SoloPool
 from celeriac.worker.executors.thread import ThreadPool
@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     from celeriac.worker.executors.base import Pool, PoolCalls
     from celeriac.worker.options import WorkerOptions
 
+IN_PROCESS = {"thread": ThreadPool, "solo": SoloPool}
+
 
 def choose_pool(app: App, options: WorkerOptions, calls: PoolCalls) -> Pool:
-    """Return the pool, not started.
+    """Return the pool that ``options`` name, not started.
 
     Raises:
-        ConfigurationError: child processes could not find the App, or an option has no meaning in this pool.
+        ConfigurationError: no such pool; or one of processes, and no other process could find the App; or an option
+            that this pool cannot keep.
     """
-    if options.pool == "thread":
-        return ThreadPool(app, options.pool_options, calls)
-    if options.pool == "solo":
-        return SoloPool(app, options.pool_options, calls)
-    locator = app.locator
-    if locator is None:
+    if options.pool in IN_PROCESS:
+        return IN_PROCESS[options.pool](app, options.pool_options, calls)
+    if options.pool != "process":
+        known = ("process", *IN_PROCESS)
         raise ConfigurationError(
-            "an App made in a REPL, a notebook or from standard input cannot be found by child processes: put it into a "
-            "file, or say --pool thread"
+            f"no pool {options.pool!r}; there are {', '.join(known)}{did_you_mean(options.pool, known)}"
         )
-    return ProcessPool(locator, options.pool_options, calls, preload=options.preload)
+    if app.locator is None:
+        raise ConfigurationError(
+            "this App was not defined in a file, so that no other process can import it; use --pool thread, or put it "
+            "into a module"
+        )
+    return ProcessPool(app.locator, options.pool_options, calls, preload=options.preload)

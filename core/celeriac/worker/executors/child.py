@@ -1,0 +1,170 @@
+"""An executor process: ``def`` tasks on its main thread, ``async def`` tasks on a loop in a second one.
+
+The lanes between it and its worker:
+
+- *inbox*: packets, one a ``def`` job (see `celeriac.worker.executors.packets`);
+- *outbox*: frames to the worker (see `celeriac.worker.executors.outbox`);
+- *control*: frames from the worker, read by the loop: (JOB, assignment), (RECEIPTS, number, receipts),
+  (REFUSAL, number, error, text).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from celeriac.loading import load_app
+from celeriac.locator import Locator
+from celeriac.worker.executors import outbox as tags
+from celeriac.worker.executors import packets, wire
+from celeriac.worker.executors.frames import RECEIVE_BYTES, FrameReader
+from celeriac.worker.executors.link import Link
+from celeriac.worker.executors.loop_lane import LoopLane
+from celeriac.worker.executors.memory import MemoryLimit
+from celeriac.worker.executors.outbox import Outbox
+from celeriac.worker.job import Interrupted
+from celeriac.worker.run import run_sync, stamp_log_records, user_traceback
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from celeriac.app import App
+    from celeriac.worker.job import Assignment, Outcome
+
+JOB = "job"
+RECEIPTS = "receipts"
+REFUSAL = "refusal"
+
+
+def main(setup: dict[str, Any], lanes: list[int]) -> None:
+    """Be an executor until the worker says that nothing more comes.
+
+    Args:
+        setup: of all children of this worker: ``locator``, ``threads`` and ``max_memory`` in KiB.
+        lanes: the descriptors of inbox, outbox and control, whose owner this is from now on.
+    """
+    inbox, outbox_socket, control = (_own(lane) for lane in lanes)
+    outbox = Outbox(outbox_socket)
+    try:
+        stamp_log_records()
+        app = load_app(Locator.from_wire(setup["locator"]))
+        child = Child(app, inbox, outbox, control, MemoryLimit(setup["max_memory"]))
+        child.enter()
+    except BaseException as error:  # noqa: BLE001 - importing an app, and its lifespan, run user code
+        outbox.send((tags.FAILED, user_traceback(error)))
+        sys.exit(1)
+    gc.collect()
+    gc.freeze()
+    child.run(setup["threads"])
+
+
+class Child:
+    """The lanes of this process, and what runs on them."""
+
+    def __init__(
+        self, app: App, inbox: socket.socket, outbox: Outbox, control: socket.socket, memory: MemoryLimit
+    ) -> None:
+        """Serve the worker at the other ends."""
+        self._app = app
+        self._inbox = inbox
+        self._outbox = outbox
+        self._control = control
+        self._frames = FrameReader()
+        self._memory = memory
+        self._link = Link(outbox)
+        self._loop_lane = LoopLane(app, self._finished, self._broken)
+        self._done: list[tuple[object, ...]] = []
+
+    def enter(self) -> None:
+        """Let the app publish through the worker, and enter its lifespan."""
+        self._app.enter_child(self._link)
+        self._loop_lane.start(self._listen).result()
+
+    def run(self, threads: int) -> None:
+        """Run jobs on this thread and ``threads - 1`` more until there will be none."""
+        others = [threading.Thread(target=self._work, name=f"celeriac-task-{n}") for n in range(2, threads + 1)]
+        for thread in others:
+            thread.start()
+        self._outbox.send((tags.READY,))
+        self._work()
+        for thread in others:
+            thread.join()
+        self._loop_lane.stop().result()
+
+    def _work(self) -> None:
+        """Run ``def`` tasks, one after the other.
+
+        What is done is told together with the start of the next, where a next one waits already.
+        """
+        report: list[tuple[object, ...]] = []
+        while True:
+            packet = packets.receive(self._inbox, wait=not report)
+            if packet is None:
+                self._outbox.send(*report)
+                report = []
+                continue
+            if packet is packets.END:
+                self._outbox.send(*report)
+                return
+            assignment = wire.unpack_assignment(packet.load())
+            self._outbox.send(*report, (tags.START, assignment.seq))
+            outcome = copy_context().run(run_sync, self._app, assignment, self._loop_lane.state)
+            report = self._report(assignment, outcome)
+
+    def _report(self, assignment: Assignment, outcome: Outcome) -> list[tuple[object, ...]]:
+        report: list[tuple[object, ...]] = [(tags.DONE, assignment.seq, wire.outcome_to_wire(outcome))]
+        above = self._memory.exceeded()
+        if above:
+            report.append((tags.HEAVY, above))
+        return report
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._control.setblocking(False)
+        loop.add_reader(self._control, self._heard)
+
+    def _heard(self) -> None:
+        try:
+            data = self._control.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop_lane.loop.remove_reader(self._control)
+        jobs = []
+        for tag, *values in self._frames.feed(data):
+            if tag == JOB:
+                jobs.append(wire.unpack_assignment(values[0]))
+            elif tag == RECEIPTS:
+                self._link.answered(*values)
+            else:
+                self._link.refused(*values)
+        if jobs:  # the worker knows which have begun before any of them runs
+            self._outbox.send(*((tags.START, job.seq) for job in jobs))
+            for job in jobs:
+                self._loop_lane.run(job)
+
+    def _finished(self, assignment: Assignment, outcome: Outcome) -> None:
+        if isinstance(outcome, Interrupted):
+            return  # the worker asked for it
+        if not self._done:
+            self._loop_lane.loop.call_soon(self._tell_done)
+        self._done += self._report(assignment, outcome)
+
+    def _tell_done(self) -> None:
+        done, self._done = self._done, []
+        self._outbox.send(*done)
+
+    def _broken(self, error: BaseException) -> None:
+        self._outbox.send((tags.FAILED, user_traceback(error)))
+        os._exit(1)  # the main thread may be busy for hours, and coroutines would wait for ever
+
+
+def _own(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    lane = socket.socket(fileno=descriptor)
+    lane.setblocking(True)
+    return lane
