@@ -40,7 +40,7 @@ def load_app(locator: Locator) -> App:
             f"module {locator.module!r} has no celeriac App; name it: -A {locator.module}:name_of_the_app"
         )
     if locator.file:
-        app.tasks.alias("__main__", locator.module)
+        app.tasks.alias(app.main or "__main__", locator.module)  # what it is called where it is the program
     return app
 
 

@@ -316,9 +316,8 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         self._tasks[task.name] = task
 
     def alias(self, prefix: str, stands_for: str) -> None:
-        """Let ``prefix.x`` be found as ``stands_for.x``, and the other way round."""
+        """Let a task that is registered as ``stands_for.x`` be found as ``prefix.x`` too."""
         self._aliases[prefix] = stands_for
-        self._aliases[stands_for] = prefix
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         """Return the task called ``name``.
