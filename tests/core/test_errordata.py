@@ -140,6 +140,11 @@ def test_hidden_args_and_strange_texts():
     assert of(PlainError(UnprintableError())).args == ["<UnprintableError object that cannot be shown>"]
 
 
+def test_an_argument_that_is_nested_deeply_is_shown_instead():
+    assert of(PlainError(deep(20))).args == [deep(20)]
+    assert of(PlainError(deep(200))).args == ["[[[[...]]]]"]
+
+
 def test_it_comes_back_as_its_own_class_with_its_arguments():
     error = rebuild(of(Outer.InnerError("boom", Decimal("1.5"), NOW)))
     assert type(error) is Outer.InnerError

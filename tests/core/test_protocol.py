@@ -228,6 +228,11 @@ def test_every_text_of_an_entry_is_cut_to_500_bytes(text):
     assert len(kept) == len(expected) or len(kept) > 496
 
 
+def test_a_cut_inside_a_character_drops_that_character():
+    entry = OwnTable().add_history({"error": "€" * 400}).history[0]
+    assert entry["error"] == "€" * 166
+
+
 def test_history_from_the_wire_is_bounded_and_holds_tables_only():
     history = [{"n": n} for n in range(50)] + ["x", 5, None]
     table = OwnTable.from_headers({OWN_HEADER: {"history": history}})
