@@ -1,0 +1,169 @@
+"""Delays, kept by the broker: a ladder of queues whose messages expire into the next.
+
+The ladder is the one that Celery builds (its "native delayed delivery"), under our own names. Level N, 27 down to 0,
+is a topic exchange ``celeriac_delayed_N`` and a queue of that name whose messages live 2^N seconds and then go to the
+exchange below. A delay of whole seconds is written as 28 binary digits in front of the routing key, highest first, a
+dot after each; every level looks at its own digit: 1 is wait here, 0 is pass on. Below level 0 stands the exchange
+``celeriac_delayed_delivery``, where each task queue is bound with exactly 28 ``*`` and its own name.
+
+Where it differs from Celery's, a loss or a surprise was seen on RabbitMQ 3.10:
+
+- a task queue is bound with 28 ``*``, not ``#``: with ``#.email`` a delay for ``bulk.email`` came to ``email`` too;
+- the queues are quorum queues with at-least-once dead lettering and reject-publish, whatever the task queue is: plain
+  dead lettering loses what finds no queue, without a word;
+- a message enters at the exchange of its highest 1, not at 27;
+- the key holds the target queue's name, not the message's own key, which travels in a header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from celeriac.errors import QueueNotFound, TopologyMismatch, TransportError, Unsupported
+from celeriac.topology import DEFAULT_EXCHANGE
+from celeriac_amqp.field_table import MAX_SHORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from celeriac.message import Message
+    from celeriac.transport_helpers import RoutingTable
+    from celeriac_amqp.connection import Channel, Session
+
+LEVELS = 28
+LONGEST = timedelta(seconds=2**LEVELS - 1)
+PREFIX = "celeriac_delayed_"
+DELIVERY = PREFIX + "delivery"
+
+
+def level_name(level: int) -> str:
+    """Return the name of a level's exchange and queue."""
+    return f"{PREFIX}{level}"
+
+
+def delay_key(seconds: int, queue: str) -> str:
+    """Return the routing key of a message that is to reach ``queue`` after ``seconds``."""
+    return ".".join(f"{seconds:0{LEVELS}b}") + "." + _word(queue)
+
+
+def entry(seconds: int) -> str:
+    """Return the exchange where a delay of ``seconds``, 1 or more, begins."""
+    return level_name(seconds.bit_length() - 1)
+
+
+def seconds_until(moment: datetime, now: datetime) -> int:
+    """Return how many whole seconds to wait, so that it is never early; 0 for a moment that has passed."""
+    return max(0, math.ceil((moment - now).total_seconds()))
+
+
+def binding_key(queue: str) -> str:
+    """Return the key that binds ``queue`` to the exchange below the ladder."""
+    return "*." * LEVELS + _word(queue)
+
+
+def _word(queue: str) -> str:
+    # a name may hold the two characters that are patterns in a binding
+    word = queue.replace("%", "%25").replace("*", "%2A").replace("#", "%23")
+    if len(word.encode()) + 2 * LEVELS > MAX_SHORT:
+        raise Unsupported(f"queue {queue[:40]!r}... has too long a name for delays; 199 bytes can be delayed")
+    return word
+
+
+class Delays:
+    """The ladder, made when a delay is first asked for, and the queues that are bound below it."""
+
+    def __init__(self, routes: RoutingTable, control: Callable[[], Session]) -> None:
+        """Make nothing yet.
+
+        Args:
+            routes: what was declared from here; delays are resolved to queues when they are sent.
+            control: the open connection on which to declare.
+        """
+        self._routes = routes
+        self._control = control
+        self._making = asyncio.Lock()
+        self._made = False
+        self._bound: set[str] = set()
+
+    def queues_of(self, message: Message) -> list[str]:
+        """Return the queues that ``message`` is for: none if it can be known that no queue takes it.
+
+        Raises:
+            Unsupported: its exchange was not declared from here, so its queues cannot be known.
+        """
+        if message.exchange == DEFAULT_EXCHANGE:
+            return [message.routing_key]
+        if message.exchange not in self._routes.exchanges:
+            raise Unsupported(
+                f"a delay through the exchange {message.exchange!r} needs its queues: declare it and them here, or "
+                "send to the queue itself"
+            )
+        return self._routes.route(message.exchange, message.routing_key)
+
+    async def ready(self, queue: str) -> bool:
+        """Make the ladder, and bind ``queue`` below it; ``False`` if there is no such queue.
+
+        Raises:
+            Unsupported: this broker has no at-least-once dead lettering.
+        """
+        if queue in self._bound:
+            return True
+        async with self._making:
+            if not self._made:
+                await self._make()
+                self._made = True
+            try:
+                async with self._control().scratch() as channel:
+                    await channel.call("queue_bind", queue, DELIVERY, binding_key(queue))
+            except QueueNotFound:
+                return False
+            self._bound.add(queue)
+            return True
+
+    async def bind_again(self, queue: str) -> None:
+        """Bind ``queue`` once more: it was deleted, and made again."""
+        if queue in self._bound:
+            self.forget(queue)
+            await self.ready(queue)
+
+    def forget(self, queue: str) -> None:
+        """Take ``queue`` as not bound."""
+        self._bound.discard(queue)
+
+    def forget_all(self) -> None:
+        """Take nothing as made: the connection is another."""
+        self._made = False
+        self._bound.clear()
+
+    async def _make(self) -> None:
+        try:
+            async with self._control().scratch() as channel:
+                await channel.call("exchange_declare", DELIVERY, "topic", durable=True)
+                for level in range(LEVELS):
+                    await self._make_level(channel, level)
+        except TopologyMismatch as error:
+            raise Unsupported(f"the broker cannot keep delays: {error}") from error
+        except TransportError as error:
+            if "NOT_IMPLEMENTED" in str(error):
+                raise Unsupported(f"the broker cannot keep delays: {error}") from error
+            raise
+
+    async def _make_level(self, channel: Channel, level: int) -> None:
+        name = level_name(level)
+        below = level_name(level - 1) if level else DELIVERY
+        arguments = {
+            "x-queue-type": "quorum",
+            "x-overflow": "reject-publish",
+            "x-message-ttl": 1000 * 2**level,
+            "x-dead-letter-exchange": below,
+            "x-dead-letter-strategy": "at-least-once",
+        }
+        passed = "*." * (LEVELS - 1 - level)
+        await channel.call("exchange_declare", name, "topic", durable=True)
+        await channel.call("queue_declare", name, durable=True, arguments=arguments)
+        await channel.call("queue_bind", name, name, passed + "1.#")
+        await channel.call("exchange_bind", below, name, passed + "0.#")

@@ -1,0 +1,48 @@
+"""Pause: a durable queue named ``<queue>.paused`` exists. That it exists is the whole of it; nothing is ever in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.errors import QueueNotFound
+from celeriac_amqp.declaring import CLASSIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac_amqp.connection import Session
+
+PAUSED_SUFFIX = ".paused"
+TOPIC = "celeriac.paused"
+INTERVAL = 30.0  # seconds between looks, for a signal may be missed
+
+
+class Pauses:
+    """The flags, as the broker has them."""
+
+    def __init__(self, control: Callable[[], Session]) -> None:
+        """Keep the way to the broker.
+
+        Args:
+            control: the open connection.
+        """
+        self._control = control
+
+    async def is_paused(self, queue: str) -> bool:
+        """Return whether ``queue`` is paused."""
+        try:
+            async with self._control().scratch() as channel:
+                await channel.call("queue_declare", queue + PAUSED_SUFFIX, passive=True)
+        except QueueNotFound:
+            return False
+        return True
+
+    async def pause(self, queue: str) -> None:
+        """Set the flag. Idempotent."""
+        async with self._control().scratch() as channel:
+            await channel.call("queue_declare", queue + PAUSED_SUFFIX, durable=True, arguments=dict(CLASSIC))
+
+    async def resume(self, queue: str) -> None:
+        """Take the flag away. Idempotent."""
+        async with self._control().scratch() as channel:
+            await channel.call("queue_delete", queue + PAUSED_SUFFIX)
