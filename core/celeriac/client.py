@@ -91,7 +91,7 @@ class Client:
                     return final
             except ConnectionLost:
                 pass
-            await asyncio.sleep(TRY_AGAIN)
+            await self.connection.clock.sleep(TRY_AGAIN)
 
     async def forget(self, ids: Sequence[str]) -> None:
         """Drop what the store has of these tasks."""

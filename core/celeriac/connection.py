@@ -28,7 +28,18 @@ LONGEST_PAUSE = 5.0
 
 
 class Connection:
-    """One App's broker and result store, as one loop of one process sees them."""
+    """One App's broker and result store, as one loop of one process sees them.
+
+    Attributes:
+        settings: of the App.
+        transport: the broker.
+        store: the result store.
+        address: the broker's, for people to read.
+        store_address: the store's, for people to read.
+        clock: where the time comes from.
+        last_error: why it is not open; ``None`` while it is.
+        on_lost: each is called, on the loop, when the connection is lost.
+    """
 
     def __init__(
         self, *, settings: Settings, plugins: Plugins, clock: Clock, random: Random, topology: Topology, scope: str
@@ -54,7 +65,7 @@ class Connection:
         self.store: ResultStore = plugins.result_store(backend[0])(backend, clock=clock, transport=self.transport)
         self.address = masked_all(urls)
         self.store_address = masked_all(backend)
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._topology = topology
         self._declared: set[str] = set()
@@ -139,7 +150,7 @@ class Connection:
             try:
                 await self.open()
             except ConnectionLost:
-                await self._clock.sleep(pause)
+                await self.clock.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             else:
                 return
@@ -165,7 +176,7 @@ class Connection:
             except (TransportError, ConfigurationError) as error:
                 level = logging.ERROR if isinstance(error, AccessRefused) else logging.WARNING
                 logger.log(level, "cannot reopen the broker %s: %s; again in %.1f s", self.address, error, pause)
-                await self._clock.sleep(pause * self._random.uniform(0.5, 1.0))
+                await self.clock.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(LONGEST_PAUSE, pause * 2)
             else:
                 logger.info("the broker %s is back", self.address)

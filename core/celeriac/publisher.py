@@ -137,7 +137,7 @@ class Publisher:
             try:
                 await self._attempt(entries)
             except ConnectionLost:
-                await asyncio.sleep(TRY_AGAIN)
+                await self._connection.clock.sleep(TRY_AGAIN)
                 continue
             except (TransportError, ConfigurationError) as error:
                 await self._blame(entries, error)
@@ -150,7 +150,7 @@ class Publisher:
             entries = [entry for entry in entries if not self._answered(entry)]
             if not entries:
                 return
-            await asyncio.sleep(TRY_AGAIN)
+            await self._connection.clock.sleep(TRY_AGAIN)
 
     async def _attempt(self, entries: list[_Entry]) -> None:
         """Publish once what is still open."""
