@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 
+from celeriac import App
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -111,3 +113,15 @@ def _rabbitmqctl(*arguments: str) -> bool:
     if program is None:
         return False
     return subprocess.run([program, "-q", *arguments], capture_output=True, check=False, timeout=60).returncode == 0
+
+
+@pytest.fixture
+def amqp_url(amqp_vhost: str) -> str:
+    """The run's virtual host, without the queues that programs and their tests use."""
+    app = App("fresh", broker=amqp_vhost, declare="never")
+    connection = app.client.connection
+    app.client.portal.run(connection.open())
+    for name in ("celeriac", "celeriac.dead", "celery", "celery.dead"):
+        app.client.portal.run(connection.transport.delete(name))
+    app.close()
+    return amqp_vhost
