@@ -204,12 +204,8 @@ class App:
         return client
 
     def _new_client(self) -> Client:
-        home = portal()
-        client = Client(
-            self.connect(), home, self.codecs, publish_timeout=self.conf.publish_timeout, publisher=self._link
-        )
-        home.at_exit(client.close)
-        return client
+        timeout = self.conf.publish_timeout
+        return Client(self.connect(), portal(), self.codecs, publish_timeout=timeout, publisher=self._link)
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""

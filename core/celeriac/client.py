@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,8 @@ class Client:
         self.reply_to = connection.store.reply_to if publisher is None else None
         self._publish_timeout = publish_timeout
         self._forgets = self.reply_to is not None
+        self._dropped: deque[str] = deque()
+        portal.at_exit(self.close)
 
     async def look(self, task_id: str) -> ResultRecord | None:
         """Return what the store has of a task now."""
@@ -100,15 +103,20 @@ class Client:
 
     def drop(self, task_id: str) -> None:
         """Let a mailbox drop a task that nobody here holds any more; never raises, callable from a destructor."""
-        if self._forgets and self.pid == os.getpid():
+        if not self._forgets or self.pid != os.getpid():
+            return
+        self._dropped.append(task_id)
+        if len(self._dropped) == 1:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is kept any more
-                self.portal.loop.call_soon_threadsafe(self._drop, task_id)
+                self.portal.loop.call_soon_threadsafe(self._drop)
 
-    def _drop(self, task_id: str) -> None:
-        self._dropped = self.portal.loop.create_task(self.connection.store.forget([task_id]))
+    def _drop(self) -> None:
+        ids = [self._dropped.popleft() for _ in range(len(self._dropped))]
+        self._dropping = self.portal.loop.create_task(self.connection.store.forget(ids))
 
     def close(self) -> None:
         """Answer what was handed over, within ``publish_timeout``, and close the connection. Idempotent."""
+        self.portal.not_at_exit(self.close)
         with contextlib.suppress(TimeoutError, CancelledError, TransportError):
             self.portal.start(self._close()).result(self._publish_timeout + 1)
 

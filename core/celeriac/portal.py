@@ -86,9 +86,14 @@ class Portal:
         """Call ``function`` when the process ends, while the loop still runs."""
         self._at_exit.append(function)
 
+    def not_at_exit(self, function: Callable[[], None]) -> None:
+        """Take back `at_exit`; what is not there is no error."""
+        with contextlib.suppress(ValueError):
+            self._at_exit.remove(function)
+
     def shut(self) -> None:
         """Call what asked for it, stop the loop and join the thread."""
-        for function in reversed(self._at_exit):
+        for function in self._at_exit[::-1]:
             function()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
