@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
+from celeriac.errors import ProtocolError
 from celeriac.message import ACK, Dead, DeadLetter, Move
-from celeriac.protocol import ErrorData, resend
+from celeriac.protocol import ErrorData, parse_when, resend
 from celeriac.results import ResultRecord
 
 if TYPE_CHECKING:
@@ -103,8 +105,8 @@ def again(
 def unknown_task(delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime) -> Verdict:
     """Return the verdict of a task that this worker does not know: for another worker, until the deadline."""
     detail = f"no worker of queue {delivery.queue!r} knows the task {header.task!r}"
-    first = next((entry["at"] for entry in header.own.history if entry.get("why") == "unknown"), None)
-    if first is not None and now - parse_moment(first, now) >= policy.unknown_deadline:
+    first = _first_unknown(header.own)
+    if first is not None and now - first >= policy.unknown_deadline:
         return dead(delivery, header, policy, now, "unknown", detail)
     own = header.own
     if first is None:
@@ -112,9 +114,10 @@ def unknown_task(delivery: Delivery, header: TaskHeader, policy: Policy, now: da
     return again(delivery, own, "unknown", not_before=now + policy.unknown_delay, detail=detail)
 
 
-def parse_moment(text: object, otherwise: datetime) -> datetime:
-    """Return an ISO 8601 moment of a header, or ``otherwise`` if it is none."""
-    try:
-        return type(otherwise).fromisoformat(str(text))
-    except ValueError:
-        return otherwise
+def _first_unknown(own: OwnTable) -> datetime | None:
+    """Return when a worker first did not know the task; what a stranger wrote into the history may be anything."""
+    for entry in own.history:
+        if entry.get("why") == "unknown":
+            with contextlib.suppress(ProtocolError):
+                return parse_when(entry.get("at"))
+    return None
