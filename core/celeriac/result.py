@@ -152,7 +152,7 @@ class AsyncResult(Generic[R]):
         data = ErrorData.decode(record.body)
         if record.state == states.REVOKED:
             return TaskRevoked(f"task {self.id} was revoked: {data.message or 'revoked'}")
-        return rebuild(data, record.traceback)
+        return rebuild(data, record.traceback, self._client.codecs)
 
 
 def _may_wait(*, allow_join: bool) -> None:

@@ -110,6 +110,7 @@ def _job(delivery: Delivery, header: TaskHeader, task: Task[..., Any], policy: P
             body=message.body,
             content_type=message.content_type,
             content_encoding=message.content_encoding,
+            compression=header.compression,
             request=_request(delivery, header, policy),
         ),
         is_async=task.is_async,
