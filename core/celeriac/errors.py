@@ -44,7 +44,7 @@ class CeleriacError(Exception):
 
     def __str__(self) -> str:
         """Return the message given, else the first line of the class's docstring."""
-        return super().__str__() or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
+        return Exception.__str__(self) or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
 
 
 class ConfigurationError(CeleriacError):
@@ -61,8 +61,6 @@ class UnknownOption(ConfigurationError, TypeError):
 
 class NotRegistered(ConfigurationError, KeyError):
     """No task of that name is registered with this App."""
-
-    __str__ = CeleriacError.__str__
 
 
 class PluginError(ConfigurationError):

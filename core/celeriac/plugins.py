@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,12 +36,14 @@ class Installed:
         name: the entry point's name.
         distribution: the distribution's name.
         version: the distribution's version.
+        module: the module it names.
         error: why it did not load; ``None`` if it did.
     """
 
     name: str
     distribution: str
     version: str
+    module: str
     error: str | None = None
 
 
@@ -54,12 +56,11 @@ def _loaded_entry_points() -> tuple[tuple[Installed, Any], ...]:
 def _load(point: EntryPoint) -> tuple[Installed, Any]:
     distribution = point.dist.name if point.dist else "?"
     version = point.dist.version if point.dist else "?"
+    installed = Installed(name=point.name, distribution=distribution, version=version, module=point.module)
     try:
-        plugin = point.load()
+        return installed, point.load()
     except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything at import
-        text = f"{type(error).__name__}: {error}"
-        return Installed(name=point.name, distribution=distribution, version=version, error=text), None
-    return Installed(name=point.name, distribution=distribution, version=version), plugin
+        return replace(installed, error=f"{type(error).__name__}: {error}"), None
 
 
 class Plugins:
