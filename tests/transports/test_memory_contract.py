@@ -1,4 +1,4 @@
-"""The memory transport keeps the transport contract."""
+"""The memory transport and store keep the contracts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.testing import TransportContract
+from celeriac.testing import ResultStoreContract, TransportContract
 from celeriac_memory.registry import forget
+from celeriac_memory.store import MemoryResultStore
 from celeriac_memory.transport import MemoryTransport
 
 if TYPE_CHECKING:
@@ -37,3 +38,13 @@ class TestMemory(TransportContract):
     @pytest.fixture
     def cut(self) -> Callable[[MemoryTransport], None]:
         return MemoryTransport.sever
+
+
+class TestMemoryStore(ResultStoreContract):
+    store_class = MemoryResultStore
+
+    @pytest.fixture
+    def store_urls(self) -> Iterator[list[str]]:
+        name = uuid.uuid4().hex
+        yield [f"memory://{name}"]
+        forget(name)

@@ -48,7 +48,7 @@ class Token(NamedTuple):
 
 def _locked(method: Callable[Concatenate[Broker, P], R]) -> Callable[Concatenate[Broker, P], R]:
     @functools.wraps(method)
-    def one_at_a_time(self: Broker, *args: P.args, **kwargs: P.kwargs) -> R:
+    def one_at_a_time(self: Broker, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self._lock:
             return method(self, *args, **kwargs)
 
@@ -234,6 +234,7 @@ class Broker:
             held.queue.give_back(serial, now, counted=lost)
         self._ring(names)
 
+    @_locked
     def consumes(self, window: Window) -> bool:
         """Return whether ``window`` is open, takes more, and all its queues exist."""
         return window.id in self._windows and not window.stopped and all(q in self._queues for q in window.queues)

@@ -7,11 +7,18 @@
         def transport_urls(self):
             yield ["mine://..."]        # an empty namespace of your broker
 
-Needs pytest and nothing else: no asyncio plugin. See `TransportContract` for what more an author may give.
+    class TestMyStore(ResultStoreContract):
+        store_class = MyStore
+
+        @pytest.fixture
+        def store_urls(self):
+            yield ["mine://..."]
+
+Needs pytest and nothing else: no asyncio plugin. See the two classes for what more an author may give.
 """
 
 from __future__ import annotations
 
-from celeriac.testing.conformance.contract import TransportContract
+from celeriac.testing.conformance.contract import ResultStoreContract, TransportContract
 
-__all__ = ["TransportContract"]
+__all__ = ["ResultStoreContract", "TransportContract"]

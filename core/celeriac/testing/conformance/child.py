@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from functools import reduce
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from celeriac.clock import SystemClock
@@ -70,7 +70,7 @@ class Child:
 
 async def follow(order: dict[str, Any]) -> None:
     """Do what the parent wants, in this process."""
-    transport_class = reduce(getattr, order["class"].split("."), importlib.import_module(order["module"]))
+    transport_class = attrgetter(order["class"])(importlib.import_module(order["module"]))
     transport = transport_class(order["urls"], clock=SystemClock(), on_lost=_fail)
     await transport.open()
     if order["order"] == "hold":

@@ -1,4 +1,4 @@
-"""The transport contract, all sections together."""
+"""The two contracts, each with all its sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from celeriac.testing.conformance.receive import ReceiveTests
 from celeriac.testing.conformance.revocations import RevocationTests
 from celeriac.testing.conformance.settle import SettleTests
 from celeriac.testing.conformance.signals import SignalTests
+from celeriac.testing.conformance.stores import StoreGetTests, StoreLifeTests, StorePutTests
 from celeriac.testing.conformance.topology import TopologyTests
+from celeriac.testing.conformance.waiting import StoreJoinTests, StoreWaitTests
 
 
 class TransportContract(
@@ -48,4 +50,12 @@ class TransportContract(
     - ``refused_urls``: where the broker refuses us, with the password ``open-sesame`` if the scheme knows one.
 
     For the clauses about processes that die, `transport_class` must be importable by its module and name.
+    """
+
+
+class ResultStoreContract(StoreLifeTests, StorePutTests, StoreGetTests, StoreWaitTests, StoreJoinTests):
+    """Every clause of ``docs/result-store-contract.md`` against a live store.
+
+    An author subclasses it, names `store_class` and gives the fixture ``store_urls``: a list of URLs of one store. A
+    store that lives on a broker overrides `transport` to return an open transport of that broker.
     """

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import os
-import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, QueueNotFound, TransportError
-from celeriac.testing.conformance.case import eventually, unique
+from celeriac.testing.conformance.case import eventually, footprint, unique
 from celeriac.testing.conformance.clauses import clause
 from celeriac.testing.conformance.transport_case import (
     TransportCase,
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from celeriac.transport import Capabilities, Transport
 
 PASSWORD = "open-sesame"  # noqa: S105 - a test looks for it where it must not be
-DESCRIPTORS = "/proc/self/fd"
 
 
 class LifeTests(TransportCase):
@@ -181,12 +177,6 @@ class LifeTests(TransportCase):
             await transport.open()
             smaller = shrunk(claimed, transport.capabilities(queue))
             assert not smaller, f"smaller once open: {smaller}"
-
-
-def footprint() -> tuple[int, set[int | None], int]:
-    """Return how many descriptors this process has, its threads, and how many tasks its loop has."""
-    descriptors = len(os.listdir(DESCRIPTORS)) if os.path.isdir(DESCRIPTORS) else 0  # noqa: PTH112, PTH208 - a pseudo file system
-    return descriptors, {thread.ident for thread in threading.enumerate()}, len(asyncio.all_tasks())
 
 
 def shrunk(before: Capabilities, after: Capabilities) -> list[str]:

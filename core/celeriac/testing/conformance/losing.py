@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,11 +22,14 @@ from celeriac.testing.conformance.transport_case import (
     take_all,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class LossTests(TransportCase):
     """Clauses LOSS-*. The author's fixture ``cut`` severs the connection of a transport."""
 
-    def prepare(self, urls: list[str], **given: object) -> None:
+    def prepare(self, urls: Sequence[str], **given: object) -> None:
         """Note what `on_lost` is told."""
         super().prepare(urls, **given)
         self.losses: list[TransportError] = []

@@ -74,7 +74,7 @@ class OperationTests(TransportCase):
         assert not any(delivery.redelivered for delivery in taken)
 
     @clause("OPS-2")
-    async def test_a_queue_that_does_not_exist(self) -> None:
+    async def test_tending_a_queue_that_does_not_exist(self) -> None:
         """It is named, and the transport still works."""
         transport = await self.first()
         missing = unique("nobody")

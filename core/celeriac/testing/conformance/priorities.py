@@ -25,7 +25,8 @@ class PriorityTests(TransportCase):
         messages = [message_to(queue, priority=priority) for priority in disorder]
         assert all(receipt.ok for receipt in await transport.publish(messages))
         taken = await take(await self.consume(transport, queue), len(messages))
-        assert ids(taken) == ids(sorted(messages, key=lambda message: -message.priority))
+        in_order = sorted(messages, key=lambda message: -message.priority)
+        assert ids(taken) == ids(in_order)
         assert [delivery.message.priority for delivery in taken] == sorted(disorder, reverse=True)
 
     @clause("PRI-1")

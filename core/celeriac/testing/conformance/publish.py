@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -208,7 +209,7 @@ def _same(arrived: Message, sent: Message) -> None:
 
 def _typed(value: object) -> object:
     """Return ``value`` with the type of each scalar beside it: ``True == 1`` hides a header that was changed."""
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_typed(item) for item in value]

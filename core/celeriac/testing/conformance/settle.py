@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from celeriac.testing.conformance.transport_case import (
     take,
 )
 from celeriac.topology import DEAD_SUFFIX
+
+if TYPE_CHECKING:
+    from celeriac.message import Action
 
 KEPT = {SettleReceipt.DONE, SettleReceipt.SENT}
 
@@ -146,7 +150,7 @@ class SettleTests(TransportCase):
         consumer, stranger = await self.consume(transport, queue), await self.consume(transport, queue)
         held = await take(consumer, 4)
         assert list(await consumer.settle([])) == []
-        actions = [ACK, REQUEUE, Move([message_to(queue)]), Dead(DeadLetter(reason="kit"))]
+        actions: list[Action] = [ACK, REQUEUE, Move([message_to(queue)]), Dead(DeadLetter(reason="kit"))]
         self.stack.push_async_callback(self.tidy, queue.name + DEAD_SUFFIX)
         receipts = await consumer.settle([Settlement(d.token, a) for d, a in zip(held, actions, strict=True)])
         assert len(receipts) == 4
