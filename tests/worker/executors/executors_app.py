@@ -1,0 +1,200 @@
+"""The App whose tasks the executors' tests run, in children and here."""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+
+from celeriac.app import App
+from celeriac.task import current_task
+
+app = App("executors_app", broker="memory://executors")
+LIFE = os.environ.get("EXECUTORS_LIFE")
+
+
+if LIFE:
+
+    @app.lifespan
+    async def life():
+        yield {"pid": os.getpid(), "loop": id(asyncio.get_running_loop())}
+        with open(LIFE, "a") as file:
+            file.write("left\n")
+
+
+@app.task
+def echo(value):
+    return value
+
+
+@app.task
+def pid(*_):
+    return os.getpid()
+
+
+@app.task
+async def apid(*_):
+    return os.getpid()
+
+
+@app.task
+def thread_name():
+    return threading.current_thread().name
+
+
+@app.task
+def hold(fifo):
+    """Run until the test opens and closes the other end."""
+    with open(fifo) as file:
+        return file.read()
+
+
+@app.task
+async def ahold(seconds=3600):
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@app.task
+async def aecho(value):
+    await asyncio.sleep(0)
+    return value
+
+
+@app.task
+async def asleeper():
+    asyncio.current_task().cancel()
+    await asyncio.sleep(3600)
+
+
+@app.task
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+async def adie():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def exit_hard(code):
+    os._exit(code)
+
+
+@app.task
+def kill_group():
+    os.killpg(0, signal.SIGKILL)
+
+
+@app.task
+def leave(word):
+    raise {"exit": SystemExit, "interrupt": KeyboardInterrupt, "generator": GeneratorExit}[word]
+
+
+@app.task
+async def aleave(word):
+    raise {"exit": SystemExit, "interrupt": KeyboardInterrupt, "cancel": asyncio.CancelledError}[word]
+
+
+@app.task
+def unserialisable():
+    return {"deep": [object()]}
+
+
+class Broken(Exception):
+    def __str__(self):
+        raise RuntimeError("no text for you")
+
+    __repr__ = __str__
+
+
+@app.task
+def broken_exception():
+    raise Broken(object())
+
+
+@app.task
+def fail(text="it failed"):
+    raise ValueError(text)
+
+
+@app.task
+def deep():
+    return deep.fn()
+
+
+@app.task(bind=True)
+def bound(self, *args):
+    return [self.request.id, self.name, current_task().task, list(args)]
+
+
+@app.task(bind=True)
+def state(self):
+    return self.request.state
+
+
+@app.task(bind=True)
+async def astate(self):
+    return self.request.state["loop"] == id(asyncio.get_running_loop())
+
+
+@app.task
+def hog_in_re():
+    """Hold the GIL inside one C call, for ever as far as anyone knows."""
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+@app.task
+def hog():
+    return sum(range(10**12))
+
+
+@app.task
+def grow(mebibytes):
+    grow.kept = b"x" * (mebibytes << 20)
+    return os.getpid()
+
+
+@app.task
+def log(text):
+    record = logging.getLogger("executors").makeRecord("executors", logging.INFO, __file__, 1, text, (), None)
+    logging.getLogger("executors").warning(text)
+    return [record.task_id, record.task_name]
+
+
+@app.task
+def stop_myself():
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "continued"
+
+
+@app.task
+def send(count):
+    return [app.send_task("executors_app.echo", (n,), ignore_result=True).id for n in range(count)]
+
+
+@app.task
+async def asend(count):
+    return [(await app.asend_task("executors_app.echo", (n,), ignore_result=True)).id for n in range(count)]
+
+
+@app.task
+def interrupt_myself():
+    os.kill(os.getpid(), signal.SIGINT)
+    return "went on"
+
+
+@app.task
+def sleep_after_writing(path):
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(3600)
+
+
+@app.task
+def modules(name):
+    return name in sys.modules
