@@ -60,6 +60,8 @@ def admit(
             return _job(delivery, header, tasks[header.task], policy, seq)
         except NotRegistered:
             verdict = unknown_task(delivery, header, policy, facts.now)
+    if header.ignore_result:
+        verdict = replace(verdict, record=None)
     return Refused(delivery, verdict, header)
 
 
@@ -77,7 +79,8 @@ def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
     else:
         return None
     if lost >= policy.max_lost:
-        return dead(delivery, job.header, policy, now, "lost", f"{lost} workers were lost while they had it")
+        verdict = dead(delivery, job.header, policy, now, "lost", f"{lost} workers were lost while they had it")
+        return replace(verdict, record=None) if job.ignore_result else verdict
     if policy.exact_count:
         return None
     return again(delivery, replace(own, lost=lost), "lost", detail=f"it came back {lost} times without a word")

@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 
 def decide(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
     """Return what is to be stored, published and settled."""
-    verdict = _judge(job, outcome, policy, now)
-    if job.ignore_result:
-        verdict = replace(verdict, record=None)
-    if not job.acks_late:
-        verdict = replace(verdict, action=None)  # it was acknowledged when it began
-    return verdict
+    judge = _judge if job.acks_late else _judge_acknowledged
+    verdict = judge(job, outcome, policy, now)
+    return replace(verdict, record=None) if job.ignore_result else verdict
 
 
 def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
@@ -41,14 +38,26 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
             return dead(job.delivery, job.header, policy, now, outcome.reason, outcome.detail)
         case Interrupted():
             return Verdict(why="interrupted", action=REQUEUE)
-        case Died() if not job.acks_late:
-            error = ErrorData(type="TaskError", module="celeriac.errors", args=[_died(outcome)], message=_died(outcome))
-            return Verdict(why="died", record=_failure(job, error, policy, now, None), detail=_died(outcome))
         case Died(beside=0):
             return _crashed(job, outcome, policy, now)
         case Died():
             own = replace(job.header.own, accused=1)
             return again(job.delivery, own, "accused", detail=f"{_died(outcome)} beside {outcome.beside} others")
+
+
+def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
+    """The broker has forgotten it when it began, so nothing tries it again: whoever waits for it is told."""
+    match outcome:
+        case Succeeded() | Failed():
+            return replace(_judge(job, outcome, policy, now), action=None)
+        case Rejected():
+            why, text = outcome.reason, outcome.detail
+        case Interrupted():
+            why, text = "interrupted", "the worker stopped before the task was done"
+        case Died():
+            why, text = "died", _died(outcome)
+    error = ErrorData(type="TaskError", module="celeriac.errors", args=[text], message=text)
+    return Verdict(why=why, action=None, record=_failure(job, error, policy, now, None), detail=text)
 
 
 def _crashed(job: Job, outcome: Died, policy: Policy, now: datetime) -> Verdict:

@@ -83,7 +83,7 @@ class Settler:
     async def _write(self, items: Sequence[Item]) -> None:
         stored = await self._store_all([item for item in items if item.verdict.record is not None])
         if not stored:  # no result, no ack: the task runs again, here or elsewhere
-            items = [_given_back(item) for item in items]
+            items = [item if item.verdict.record is None else _given_back(item) for item in items]
         by_consumer: dict[Consumer, list[Item]] = {}
         for item in items:
             if item.verdict.action is not None:
