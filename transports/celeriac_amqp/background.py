@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+P = ParamSpec("P")
 
 
 class Background:
@@ -21,9 +24,9 @@ class Background:
         self._failed = failed
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work``."""
-        task = asyncio.get_running_loop().create_task(self._run(work))
+    def start(self, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **named: P.kwargs) -> None:
+        """Run ``work`` with its arguments."""
+        task = asyncio.get_running_loop().create_task(self._run(partial(work, *args, **named)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -34,8 +37,8 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 - nobody awaits us; the owner is told whatever it was
             self._failed(error)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pika
-from pika import exceptions
+from pika import exceptions, spec
 
 from celeriac.errors import ConfigurationError, ConnectionLost, TransportError
 from celeriac_amqp.errors import channel_error, connection_error, open_error
@@ -217,7 +217,7 @@ class Channel:
     async def get(self, queue: str) -> tuple[Any, bytes, bytes] | None:
         """Take one message by basic.get, unacknowledged: its method, properties and body; ``None`` from none."""
         waiter = self._waiter()
-        self.raw.add_callback(lambda _frame: _fulfil(waiter, None), [pika.spec.Basic.GetEmpty])
+        self.raw.add_callback(lambda _frame: _fulfil(waiter, None), [spec.Basic.GetEmpty])
         self.raw.basic_get(queue, lambda _raw, method, properties, body: _fulfil(waiter, (method, properties, body)))
         found: tuple[Any, bytes, bytes] | None = await self._reply(waiter)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from contextlib import suppress
@@ -13,8 +14,8 @@ from celeriac.message import Ack, Dead, Move, Requeue, SettleReceipt
 from celeriac.transport import Consumer
 from celeriac_amqp.background import Background
 from celeriac_amqp.holds import Holds
-from celeriac_amqp.pausing import INTERVAL, TOPIC
-from celeriac_amqp.signals import listening
+from celeriac_amqp.pausing import INTERVAL
+from celeriac_amqp.signals import QUEUES_TOPIC, listening
 from celeriac_amqp.successors import successor
 from celeriac_amqp.window import Token, Window
 
@@ -64,7 +65,7 @@ class AmqpConsumer(Consumer):
         for window in self._windows:
             await self._open(window)
             window.paused = await self._transport.pauses.is_paused(window.queue)
-        self._background.start(self._watch_pauses())
+        self._background.start(self._watch_queues)
         await self.set_prefetch(self._prefetch)
 
     async def leave(self) -> None:
@@ -108,7 +109,7 @@ class AmqpConsumer(Consumer):
         self._by_generation.pop(window.generation, None)
         await window.open(
             self._transport.control(),
-            cancelled=lambda: self._background.start(self._resubscribe(window)),
+            cancelled=lambda: self._background.start(self._resubscribe, window),
             closed=lambda error: self._closed(window, error),
         )
         self._by_generation[window.generation] = window
@@ -119,7 +120,7 @@ class AmqpConsumer(Consumer):
             self.fail(error)
         elif self._error is None and not self._left:
             logger.warning("the channel on queue %r was closed, what it held comes back: %s", window.queue, error)
-            self._background.start(self._reopen(window))
+            self._background.start(self._reopen, window)
 
     async def _reopen(self, window: Window) -> None:
         await self._open(window)
@@ -289,7 +290,7 @@ class AmqpConsumer(Consumer):
     def _postpone(self, window: Window, seconds: float) -> None:
         if seconds > 0 and window.queue not in self._postponed:
             self._postponed.add(window.queue)
-            self._background.start(self._adjust_later(window, seconds + ROUNDING))
+            self._background.start(self._adjust_later, window, seconds + ROUNDING)
 
     async def _adjust_later(self, window: Window, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -335,17 +336,27 @@ class AmqpConsumer(Consumer):
         window.ack({token.tag})
         return True
 
-    # -- pauses
+    # -- what others do to our queues
 
-    async def _watch_pauses(self) -> None:
-        """Follow the flags: on a signal, and every 30 seconds, for a signal may be missed."""
-        async with listening(self._transport.control, TOPIC) as signals:
+    async def _watch_queues(self) -> None:
+        """Look at the pause flags on every signal, and every 30 seconds, for a signal may be missed."""
+        async with listening(self._transport.control, QUEUES_TOPIC) as signals:
             while True:
                 for window in self._windows:
                     window.paused = await self._transport.pauses.is_paused(window.queue)
                     if not self._stopped:
                         await self._adjust(window)
-                await signals.any_within(INTERVAL)
+                for body in await signals.all_within(INTERVAL):
+                    told = json.loads(body)
+                    if told["event"] == "deleted" and told["queue"] in self._by_queue:
+                        await self._renew(self._by_queue[told["queue"]])
+
+    async def _renew(self, window: Window) -> None:
+        """Begin again on another channel: the queue was deleted, and what we held with it."""
+        await window.close()
+        if not self._stopped:
+            await self._transport.declare_again(window.queue)
+            await self._reopen(window)
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

@@ -89,19 +89,12 @@ class Delays:
         self._made = False
         self._bound: set[str] = set()
 
-    def queues_of(self, message: Message) -> list[str]:
-        """Return the queues that ``message`` is for: none if it can be known that no queue takes it.
-
-        Raises:
-            Unsupported: its exchange was not declared from here, so its queues cannot be known.
-        """
+    def queues_of(self, message: Message) -> list[str] | None:
+        """Return the queues that ``message`` is for, ``None`` if its exchange was not declared from here."""
         if message.exchange == DEFAULT_EXCHANGE:
             return [message.routing_key]
         if message.exchange not in self._routes.exchanges:
-            raise Unsupported(
-                f"a delay through the exchange {message.exchange!r} needs its queues: declare it and them here, or "
-                "send to the queue itself"
-            )
+            return None
         return self._routes.route(message.exchange, message.routing_key)
 
     async def ready(self, queue: str) -> bool:

@@ -95,7 +95,8 @@ class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyp
                 value: Any = frame.Body(channel, buffer[payload:end])
             elif kind == spec.FRAME_HEADER:
                 _class, _weight, body_size = _CONTENT.unpack_from(buffer, payload)
-                value = frame.Header(channel, body_size, buffer[payload + _CONTENT.size : end])
+                properties: Any = buffer[payload + _CONTENT.size : end]
+                value = frame.Header(channel, body_size, properties)
             else:
                 _, value = frame.decode_frame(buffer[at : end + 1])
             at = end + 1

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from celeriac_amqp.connection import Session
 
 PAUSED_SUFFIX = ".paused"
-TOPIC = "celeriac.paused"
 INTERVAL = 30.0  # seconds between looks, for a signal may be missed
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from celeriac_amqp.connection import Session
 
 EXCHANGE = "celeriac.signals"
+QUEUES_TOPIC = "celeriac.queues"
+"""What was done to a queue, for its consumers: ``{"queue": name, "event": "paused" | "resumed" | "deleted"}``."""
 
 
 class Inbox:
@@ -40,8 +42,8 @@ class Inbox:
         self._error = error
         self._arrived.set()
 
-    async def any_within(self, seconds: float) -> None:
-        """Wait until something has come, or for so long; drop it.
+    async def all_within(self, seconds: float) -> list[bytes]:
+        """Wait until something has come, or for so long; return all of it.
 
         Raises:
             TransportError: nothing more will come, for that reason.
@@ -53,7 +55,8 @@ class Inbox:
                     await self._arrived.wait()
         if self._error is not None:
             raise self._error
-        self._items.clear()
+        came, self._items = list(self._items), deque()
+        return came
 
     def __aiter__(self) -> Inbox:
         """Return itself."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConnectionLost, MessageTooLarge, PublishErrors, Unsupported
+from celeriac.errors import ConnectionLost, MessageTooLarge, PublishErrors, QueueNotFound, Unsupported
 from celeriac.message import Message, Outcome, Receipt
 from celeriac.topology import DEFAULT_EXCHANGE, Queue
 from celeriac.transport import Capabilities, Depth, Transport
@@ -18,11 +19,11 @@ from celeriac_amqp.connection import Session
 from celeriac_amqp.consumer import AmqpConsumer
 from celeriac_amqp.declaring import Declarations, priority_levels
 from celeriac_amqp.delays import LONGEST, Delays, delay_key, entry, seconds_until
-from celeriac_amqp.pausing import PAUSED_SUFFIX, TOPIC, Pauses
+from celeriac_amqp.pausing import PAUSED_SUFFIX, Pauses
 from celeriac_amqp.properties import decode_properties, encode_properties, to_message
 from celeriac_amqp.publishing import Outgoing, Publisher
 from celeriac_amqp.revocations import RevocationStream
-from celeriac_amqp.signals import EXCHANGE, listening, make_exchange
+from celeriac_amqp.signals import EXCHANGE, QUEUES_TOPIC, listening, make_exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -158,7 +159,10 @@ class AmqpTransport(Transport):
 
     async def _delayed(self, index: int, message: Message, seconds: int) -> list[Outgoing]:
         """Return a copy for each queue that takes ``message``."""
-        queues = [queue for queue in self._delays.queues_of(message) if await self._delays.ready(queue)]
+        known = self._delays.queues_of(message)
+        if known is None:
+            await self._refuse_undeclared(message.exchange)
+        queues = [queue for queue in known or () if await self._delays.ready(queue)]
         properties = encode_properties(message, detour=True)
         exchange = entry(seconds)
         self._publisher.trust((exchange,))
@@ -166,6 +170,18 @@ class AmqpTransport(Transport):
             Outgoing(index, message.id, exchange, delay_key(seconds, queue), message.body, properties, mandatory=True)
             for queue in queues
         ]
+
+    async def _refuse_undeclared(self, exchange: str) -> None:
+        """Raise for a delay through an exchange whose queues are not known here, if there is such an exchange."""
+        try:
+            async with self.control().scratch() as channel:
+                await channel.call("exchange_declare", exchange, passive=True)
+        except QueueNotFound:
+            return
+        raise Unsupported(
+            f"a delay through the exchange {exchange!r} needs its queues: declare it and them here, or send to the "
+            "queue itself"
+        )
 
     def _refuse(self, message: Message) -> None:
         """Raise for a priority that a queue does not keep, or a delay that is too long."""
@@ -237,12 +253,17 @@ class AmqpTransport(Transport):
         return int(answer.method.message_count)
 
     async def delete(self, queue: str) -> None:
-        """Delete the queue, and the flag that paused it."""
+        """Delete the queue, and the flag that paused it; its consumers are told.
+
+        RabbitMQ 3.10 tells them too, but not if a quorum queue is declared again within some 100 ms: then they stay
+        attached to nothing, without a word.
+        """
         async with self.control().scratch() as channel:
             await channel.call("queue_delete", queue)
             await channel.call("queue_delete", queue + PAUSED_SUFFIX)
         self.declarations.forget(queue)
         self._delays.forget(queue)
+        await self._tell_consumers(queue, "deleted")
 
     async def peek(self, queue: str, limit: int) -> Sequence[Message]:
         """Take messages on a channel of their own, and give them back by closing it."""
@@ -261,12 +282,15 @@ class AmqpTransport(Transport):
     async def pause(self, queue: str) -> None:
         """Set the flag, and tell the workers."""
         await self.pauses.pause(queue)
-        await self.signal(TOPIC, queue.encode())
+        await self._tell_consumers(queue, "paused")
 
     async def resume(self, queue: str) -> None:
         """Take the flag away, and tell the workers."""
         await self.pauses.resume(queue)
-        await self.signal(TOPIC, queue.encode())
+        await self._tell_consumers(queue, "resumed")
+
+    async def _tell_consumers(self, queue: str, event: str) -> None:
+        await self.signal(QUEUES_TOPIC, json.dumps({"queue": queue, "event": event}).encode())
 
 
 def _outgoing(index: int, message: Message, *, transient: bool = False) -> Outgoing:

@@ -91,6 +91,7 @@ class Window:
         self._old = 0  # how many unsettled tags there are up to it
         self._last_tag = 0
         self._last_handed = 0
+        self._consumed = False  # once at least: the first time is no replacement
         self._replaced_at = float("-inf")
         self._adjusting = asyncio.Lock()
 
@@ -200,7 +201,9 @@ class Window:
     async def _consume(self, channel: Channel, credit: int) -> None:
         await channel.call("basic_qos", prefetch_count=credit)
         self._credit = credit
-        self._replaced_at = self._clock.monotonic()
+        if self._consumed:
+            self._replaced_at = self._clock.monotonic()
+        self._consumed = True
         consumer_tag = f"celeriac.{self.generation}.{next(_generations)}"
         await channel.call("basic_consume", self.queue, self._on_message, consumer_tag=consumer_tag)
         self._consumer_tag = consumer_tag

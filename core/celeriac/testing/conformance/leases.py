@@ -79,10 +79,11 @@ class LeaseTests(TransportCase):
         transport = await self.first()
         queue = await self.queue(transport)
         await self.filled(transport, queue, 2)
-        consumer, other = await self.consume(transport, queue), await self.consume(transport, queue)
+        consumer = await self.consume(transport, queue)
         await given_back(consumer, await take(consumer, 1))
         await consumer.set_prefetch(2)
         held = await take(consumer, 2)
+        other = await self.consume(transport, queue)
         assert [delivery.lease_until for delivery in held] == [None, None]
         assert list(await consumer.extend(held)) == [True, True]
         assert list(await consumer.extend([])) == []

@@ -134,7 +134,8 @@ class OperationTests(TransportCase):
         await consumer.set_prefetch(5)
         rest = await take(consumer, 4)
         assert ids(rest) == ids(messages[1:])
-        assert not any(delivery.redelivered for delivery in rest)
+        if (await self.capabilities()).exact_delivery_count:  # a broker without can only look by taking
+            assert not any(delivery.redelivered for delivery in rest)
         if (await self.capabilities()).exact_delivery_count:
             assert {delivery.delivery_count for delivery in rest} == {1}
         await settled(consumer, [*held, *rest])
