@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConnectionLost, TransportError
+from celeriac import states
+from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import Requeue, Settlement, SettleReceipt
+from celeriac.protocol import ErrorData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.clock import Clock
     from celeriac.message import Delivery
-    from celeriac.results import ResultStore
+    from celeriac.results import ResultRecord, ResultStore
     from celeriac.transport import Consumer
     from celeriac.worker.verdict import Verdict
 
@@ -81,9 +83,9 @@ class Settler:
             self._idle.set()
 
     async def _write(self, items: Sequence[Item]) -> None:
-        stored = await self._store_all([item for item in items if item.verdict.record is not None])
-        if not stored:  # no result, no ack: the task runs again, here or elsewhere
-            items = [item if item.verdict.record is None else _given_back(item) for item in items]
+        unstored = await self._store_all([item for item in items if item.verdict.record is not None])
+        if unstored:  # no result, no ack: the task runs again, here or elsewhere
+            items = [_given_back(item) if any(item is other for other in unstored) else item for item in items]
         by_consumer: dict[Consumer, list[Item]] = {}
         for item in items:
             if item.verdict.action is not None:
@@ -91,21 +93,34 @@ class Settler:
         for consumer, own in by_consumer.items():
             await self._settle(consumer, own)
 
-    async def _store_all(self, items: Sequence[Item]) -> bool:
-        if not items:
-            return True
+    async def _store_all(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Store the records; return the items whose record was not stored."""
         records = [item.verdict.record for item in items if item.verdict.record is not None]
         pause = FIRST_PAUSE
-        for attempt in range(1, STORE_ATTEMPTS + 1):
+        for attempt in range(1, STORE_ATTEMPTS + 1 if records else 1):
             try:
                 await self._store.put(records)
+            except MessageTooLarge as error:
+                return await self._store_apart(items, error)
             except TransportError as error:
                 logger.warning("cannot store %d results (attempt %d): %s", len(records), attempt, error)
                 await self._clock.sleep(pause)
                 pause *= 2
             else:
-                return True
-        return False
+                return ()
+        return items
+
+    async def _store_apart(self, items: Sequence[Item], error: MessageTooLarge) -> Sequence[Item]:
+        """One of several results is too large: store each by itself; that one becomes a failure that says so."""
+        if len(items) > 1:
+            return [unstored for item in items for unstored in await self._store_all([item])]
+        record = items[0].verdict.record
+        if record is None or record.state == states.FAILURE:
+            logger.error("cannot store the failure of %s: %s", items[0].delivery.message.id, error)
+            return items
+        logger.error("the result of %s is a failure now: %s", items[0].delivery.message.id, error)
+        failed = replace(items[0], verdict=replace(items[0].verdict, record=_too_large(record, error)))
+        return items if await self._store_all([failed]) else ()
 
     async def _settle(self, consumer: Consumer, items: Sequence[Item]) -> None:
         try:
@@ -132,6 +147,13 @@ class Settler:
         logger.error("cannot settle %s (%s): %s; giving it back", item.delivery.message.id, item.verdict.why, error)
         delay = timedelta(0) if isinstance(item.verdict.action, Requeue) else GIVE_BACK
         await self._settle(consumer, [_given_back(item, delay)])
+
+
+def _too_large(record: ResultRecord, error: MessageTooLarge) -> ResultRecord:
+    data = ErrorData(type="MessageTooLarge", module="celeriac.errors", args=[str(error)], message=str(error))
+    return replace(
+        record, state=states.FAILURE, body=data.encode(), content_type="application/json", content_encoding="utf-8"
+    )
 
 
 def _given_back(item: Item, delay: timedelta = GIVE_BACK) -> Item:
