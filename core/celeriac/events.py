@@ -1,12 +1,13 @@
 """What observers of a worker are told: one frozen event as a message leaves each room.
 
-=============  =====================================================================
+============== =====================================================================
 `Received`     it was delivered and may run
 `Refused`      it was delivered and does not run here and now
 `Started`      an executor has begun it
 `Finished`     it left the executor, and it is decided what becomes of it
+`Unsuccessful` the same, of one that did not succeed
 `Settled`      the result is stored and the broker was told
-=============  =====================================================================
+============== =====================================================================
 
 Every event of one message carries the same ``task_id`` and ``task``; for a message that cannot be read these are the
 message's id and ``""``. Moments are aware, in UTC; durations are seconds. An observer that raises is logged, never
@@ -65,6 +66,11 @@ class Finished(TaskEvent):
     shown: str
     seconds: float | None
     traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsuccessful(Finished):
+    """A task left its executor without a result: an observer may ask for these alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

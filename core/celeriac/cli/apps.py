@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _OWN_FILES = str(Path(celeriac.__file__).parent)
 
 
-class ImportFailed(CeleriacError):
+class AppImportError(CeleriacError):
     """The App's module could not be imported; its traceback was printed."""
 
 
@@ -35,7 +35,7 @@ def find_app(arguments: argparse.Namespace, app: App | None = None) -> App:
 
     Raises:
         ConfigurationError: there is none, or a setting cannot work.
-        ImportFailed: its module raised.
+        AppImportError: its module raised.
     """
     if app is None:
         if arguments.app is None:
@@ -99,7 +99,7 @@ def _load(text: str) -> App:
         raise
     except (Exception, SystemExit) as error:
         print(_user_traceback(error), end="", file=sys.stderr)
-        raise ImportFailed(f"cannot import {text!r}") from error
+        raise AppImportError(f"cannot import {text!r}") from error
 
 
 def _user_traceback(error: BaseException) -> str:

@@ -33,6 +33,7 @@ from celeriac.errors import (
     ResultTimeout,
     TopologyMismatch,
     Unroutable,
+    WorkerFailed,
 )
 
 OK = 0
@@ -72,6 +73,8 @@ def explain(prog: str, error: Exception) -> int:
         code, step = USAGE, HELP
     else:
         code, step = next((code, step) for cls, code, step in _ANSWERS if isinstance(error, cls))
-    message = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
+    message = str(error)
+    if not isinstance(error, WorkerFailed):  # that one brings the traceback of whoever failed
+        message = textwrap.shorten(message, LONGEST_MESSAGE, placeholder=" ...")
     print(f"{prog}: {message}", *filter(None, [step.format(prog=prog)]), sep="\n", file=sys.stderr)
     return code

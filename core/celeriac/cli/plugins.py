@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from celeriac.plugins import Plugins
-    from celeriac.results import ResultStore
-    from celeriac.transport import Transport
+    from celeriac.plugins import Plugins, PortT
 
 HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "CONTRACT", "STATUS")
 
@@ -49,17 +47,15 @@ def _rows(plugins: Plugins) -> list[dict[str, Any]]:
     rows = []
     for installed in plugins.installed:
         about = {"name": installed.name, "distribution": installed.distribution, "version": installed.version}
-        own = [_take(found, installed.module) for found in (transports, stores)]
-        rows.append({**about, **_judged(plugins, *own, installed.error)})
+        brokers, results = _take(transports, installed.module), _take(stores, installed.module)
+        rows.append({**about, **_judged(plugins, brokers, results, installed.error)})
     if transports or stores:
         about = {"name": "registered", "distribution": "the App", "version": "-"}
         rows.append({**about, **_judged(plugins, sorted(transports), sorted(stores), None)})
     return rows
 
 
-def _take(
-    found: dict[str, Callable[[], type[Transport]]] | dict[str, Callable[[], type[ResultStore]]], module: str
-) -> list[str]:
+def _take(found: dict[str, Callable[[], type[PortT]]], module: str) -> list[str]:
     """Take out of ``found``, and return, the schemes that come from ``module`` or from inside it."""
     schemes = [
         scheme

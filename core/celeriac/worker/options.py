@@ -55,7 +55,7 @@ class WorkerOptions:
         Raises:
             UnknownOption: a name that is no worker option, with a did-you-mean.
         """
-        known = ("queues", "name", *WORKER_SETTINGS)
+        known = ("queues", "name", "log", *WORKER_SETTINGS)
         for name in given:
             if name not in known:
                 raise UnknownOption("worker option", name, known)
@@ -66,11 +66,12 @@ class WorkerOptions:
             name=given.get("name") or f"celeriac@{socket.gethostname()}",
             pool=settings.pool,
             pool_options=PoolOptions(
-                concurrency=settings.concurrency or _processors(),
+                concurrency=settings.concurrency or (1 if settings.pool == "solo" else _processors()),
                 threads=settings.threads,
                 coroutines=settings.coroutines,
                 max_tasks_per_child=settings.max_tasks_per_child,
                 max_memory_per_child=settings.max_memory_per_child,
+                log=given.get("log"),
             ),
             grace=settings.grace,
             preload=settings.preload,

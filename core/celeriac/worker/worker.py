@@ -21,13 +21,14 @@ from celeriac.worker.decide import decide
 from celeriac.worker.executors.base import PoolCalls
 from celeriac.worker.executors.choose import choose_pool
 from celeriac.worker.job import Failed, Succeeded
+from celeriac.worker.observers import Observers
 from celeriac.worker.pace import Pace
 from celeriac.worker.receive import Receiver
 from celeriac.worker.settle import Item, Settler
 from celeriac.worker.verdict import Policy, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from celeriac.app import App
@@ -48,7 +49,7 @@ class Worker:
 
     Attributes:
         options: what it was told.
-        observers: each is called with every `celeriac.events.TaskEvent`.
+        observers: who is told of which `celeriac.events.TaskEvent`.
         ready: set once it consumes.
     """
 
@@ -60,7 +61,7 @@ class Worker:
         """
         self.app = app
         self.options = options
-        self.observers: list[Callable[[events.TaskEvent], None]] = []
+        self.observers = Observers()
         self.ready = asyncio.Event()
         self._connection = app.connect()
         self._policy = _policy(app, options, exact_count=self._capabilities().exact_delivery_count)
@@ -165,17 +166,17 @@ class Worker:
             self._returned.append((job, verdict, consumer))
 
     def _submit(self, job: Job, consumer: Consumer, now: datetime) -> None:
-        if self.observers:
+        if self.observers.want(events.Received):
             attempt, redelivered = job.header.attempt, job.delivery.redelivered
-            self._tell(events.Received(**_about(job, now), attempt=attempt, redelivered=redelivered))
+            self.observers.tell(events.Received(**_about(job, now), attempt=attempt, redelivered=redelivered))
         self._running[job.seq] = consumer
         self._pace.took(self.app.clock.monotonic(), is_async=job.is_async)
         self.pool.submit(job)
 
     def _refuse(self, refused: Refused, consumer: Consumer, now: datetime) -> None:
         delivery, verdict, header = refused.delivery, refused.verdict, refused.header
-        if self.observers:
-            self._tell(
+        if self.observers.want(events.Refused):
+            self.observers.tell(
                 events.Refused(
                     task_id=delivery.message.id,
                     task=header.task if header else "",
@@ -190,8 +191,8 @@ class Worker:
     def _started(self, job: Job) -> None:
         if not job.acks_late:
             self._settler.add(Item(self._running[job.seq], job.delivery, Verdict(why="begun", action=ACK)))
-        if self.observers:
-            self._tell(events.Started(**_about(job, self.app.clock.now())))
+        if self.observers.want(events.Started):
+            self.observers.tell(events.Started(**_about(job, self.app.clock.now())))
 
     def _finished(self, job: Job, outcome: Outcome) -> None:
         consumer = self._running.pop(job.seq)
@@ -199,10 +200,11 @@ class Worker:
         verdict = decide(job, outcome, self._policy, now)
         seconds = outcome.seconds if isinstance(outcome, Succeeded | Failed) else None
         self._pace.gave(self.app.clock.monotonic(), is_async=job.is_async, seconds=seconds)
-        if self.observers:
+        kind = events.Finished if isinstance(outcome, Succeeded) else events.Unsuccessful
+        if self.observers.want(kind):
             traceback = outcome.traceback if isinstance(outcome, Failed) else None
             about = {**_about(job, now), "why": verdict.why, "shown": verdict.detail}
-            self._tell(events.Finished(**about, seconds=seconds, traceback=traceback))
+            self.observers.tell(kind(**about, seconds=seconds, traceback=traceback))
         self._settler.add(Item(consumer, job.delivery, verdict))
         while self._returned and self._pace.has_free_slot:
             returned, why, consumer = self._returned.pop()
@@ -210,9 +212,9 @@ class Worker:
 
     def _settled(self, item: Item, receipt: SettleReceipt) -> None:
         self._receiver.settled(item.consumer, item.delivery)
-        if self.observers:
+        if self.observers.want(events.Settled):
             message = item.delivery.message
-            self._tell(
+            self.observers.tell(
                 events.Settled(
                     task_id=message.id,
                     task=str(message.headers.get("task", "")),
@@ -238,13 +240,6 @@ class Worker:
     def _fail(self, text: str) -> None:
         self._failure = text
         self.stop(at_once=True)
-
-    def _tell(self, event: events.TaskEvent) -> None:
-        for observer in self.observers:
-            try:
-                observer(event)
-            except Exception:
-                logger.exception("an observer failed on %s", event)
 
     def _capabilities(self) -> Capabilities:
         return self._connection.capabilities(self.options.queues[0])

@@ -2,10 +2,10 @@
 
 The lanes between it and its worker:
 
-- *inbox*: packets, one a ``def`` job (see `celeriac.worker.executors.packets`);
+- two *inboxes*: packets, one a job (see `celeriac.worker.executors.packets`), one for each kind of task;
 - *outbox*: frames to the worker (see `celeriac.worker.executors.outbox`);
-- *control*: frames from the worker, read by the loop: (JOB, assignment), (RECEIPTS, number, receipts),
-  (REFUSAL, number, error, text).
+- *control*: frames from the worker, read by the loop: (RECEIPTS, number, receipts), (REFUSAL, number, error, text),
+  (PING,), which a PONG answers.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from celeriac.worker.executors.loop_lane import LoopLane
 from celeriac.worker.executors.memory import MemoryLimit
 from celeriac.worker.executors.outbox import Outbox
 from celeriac.worker.job import Interrupted
+from celeriac.worker.logs import LogOptions, configure_logging
 from celeriac.worker.run import run_sync, stamp_log_records, user_traceback
 
 if TYPE_CHECKING:
@@ -36,24 +37,27 @@ if TYPE_CHECKING:
     from celeriac.app import App
     from celeriac.worker.job import Assignment, Outcome
 
-JOB = "job"
 RECEIPTS = "receipts"
 REFUSAL = "refusal"
+PING = "ping"
 
 
 def main(setup: dict[str, Any], lanes: list[int]) -> None:
     """Be an executor until the worker says that nothing more comes.
 
     Args:
-        setup: of all children of this worker: ``locator``, ``threads`` and ``max_memory`` in KiB.
-        lanes: the descriptors of inbox, outbox and control, whose owner this is from now on.
+        setup: of all children of this worker: ``locator``, ``threads``, ``max_memory`` in KiB, and ``log``, the
+            fields of `LogOptions` or ``None``.
+        lanes: the descriptors of both inboxes, outbox and control, whose owner this is from now on.
     """
-    inbox, outbox_socket, control = (_own(lane) for lane in lanes)
+    sync, coroutines, outbox_socket, control = (_own(lane) for lane in lanes)
     outbox = Outbox(outbox_socket)
     try:
         stamp_log_records()
+        if setup["log"] is not None:
+            configure_logging(LogOptions(**setup["log"]))
         app = load_app(Locator.from_wire(setup["locator"]))
-        child = Child(app, inbox, outbox, control, MemoryLimit(setup["max_memory"]))
+        child = Child(app, (sync, coroutines, control), outbox, MemoryLimit(setup["max_memory"]))
         child.enter()
     except BaseException as error:  # noqa: BLE001 - importing an app, and its lifespan, run user code
         outbox.send((tags.FAILED, user_traceback(error)))
@@ -67,13 +71,12 @@ class Child:
     """The lanes of this process, and what runs on them."""
 
     def __init__(
-        self, app: App, inbox: socket.socket, outbox: Outbox, control: socket.socket, memory: MemoryLimit
+        self, app: App, lanes: tuple[socket.socket, socket.socket, socket.socket], outbox: Outbox, memory: MemoryLimit
     ) -> None:
-        """Serve the worker at the other ends."""
+        """Serve the worker at the other ends of ``lanes`` (both inboxes, control) and ``outbox``."""
         self._app = app
-        self._inbox = inbox
+        self._sync, self._coroutines, self._control = lanes
         self._outbox = outbox
-        self._control = control
         self._frames = FrameReader()
         self._memory = memory
         self._link = Link(outbox)
@@ -103,7 +106,7 @@ class Child:
         """
         report: list[tuple[object, ...]] = []
         while True:
-            packet = packets.receive(self._inbox, wait=not report)
+            packet = packets.receive(self._sync, wait=not report)
             if packet is None:
                 self._outbox.send(*report)
                 report = []
@@ -125,23 +128,31 @@ class Child:
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         self._control.setblocking(False)
-        loop.add_reader(self._control, self._heard)
+        loop.add_reader(self._control, self._on_control)
+        loop.add_reader(self._coroutines, self._on_coroutines)
 
-    def _heard(self) -> None:
+    def _on_control(self) -> None:
         try:
             data = self._control.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         if not data:
             self._loop_lane.loop.remove_reader(self._control)
-        jobs = []
         for tag, *values in self._frames.feed(data):
-            if tag == JOB:
-                jobs.append(wire.unpack_assignment(values[0]))
-            elif tag == RECEIPTS:
+            if tag == RECEIPTS:
                 self._link.answered(*values)
-            else:
+            elif tag == REFUSAL:
                 self._link.refused(*values)
+            else:
+                self._outbox.send((tags.PONG,))
+
+    def _on_coroutines(self) -> None:
+        jobs = []
+        while (packet := packets.receive(self._coroutines, wait=False)) is not None:
+            if packet is packets.END:
+                self._loop_lane.loop.remove_reader(self._coroutines)
+                break
+            jobs.append(wire.unpack_assignment(packet.load()))
         if jobs:  # the worker knows which have begun before any of them runs
             self._outbox.send(*((tags.START, job.seq) for job in jobs))
             for job in jobs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from celeriac.worker.executors.base import Pool
@@ -48,6 +49,7 @@ class ProcessPool(Pool):
             "preload": preload,
             "threads": options.threads,
             "max_memory": options.max_memory_per_child,
+            "log": None if options.log is None else asdict(options.log),
         }
         self._dispatch = Dispatch(options)
         self._family = Family(setup, calls, self)
@@ -111,7 +113,7 @@ class ProcessPool(Pool):
                 self._leave(child)
             else:
                 self._family.kill(child)
-        await self._until(lambda: not self._everyone(), LEAVE_SECONDS)
+        await self._until(lambda: not any(child.leaving for child in self._everyone()), LEAVE_SECONDS)
         for timer in (self._look_timer, *self._leave_timers.values()):
             if timer is not None:
                 timer.cancel()

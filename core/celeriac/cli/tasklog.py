@@ -1,0 +1,52 @@
+"""One line a task in a worker's log, in the words that Celery's users know."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from celeriac.events import Finished, Received, Refused, TaskEvent, Unsuccessful
+
+if TYPE_CHECKING:
+    from celeriac.worker.observers import Observers
+
+logger = logging.getLogger("celeriac.task")
+
+_QUIET = {"interrupted": logging.INFO, "accused": logging.WARNING}  # nobody's fault, or not known to be this one's
+
+
+def observe(observers: Observers) -> None:
+    """Log what the log's level lets through; ask for no event besides, since making one costs time."""
+    if logger.isEnabledFor(logging.INFO):
+        observers.add(log, Received, Refused, Finished)
+    elif logger.isEnabledFor(logging.WARNING):
+        observers.add(log, Refused, Unsuccessful)
+    elif logger.isEnabledFor(logging.ERROR):
+        observers.add(log, Unsuccessful)
+
+
+def log(event: TaskEvent) -> None:
+    """Log one event."""
+    task = f"Task {event.task}[{event.task_id}]"
+    match event:
+        case Received():
+            attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+            _say(logging.INFO, f"{task} received{attempt}", event)
+        case Refused():
+            _say(logging.WARNING, f"{task} refused, {event.why}: {event.detail}", event)
+        case Unsuccessful():
+            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
+            text = f"{task} {event.why}{_in(event)}: {event.shown}{trace}"
+            _say(_QUIET.get(event.why, logging.ERROR), text, event)
+        case Finished():
+            _say(logging.INFO, f"{task} {event.why}{_in(event)}: {event.shown}", event)
+
+
+def _in(event: Finished) -> str:
+    return "" if event.seconds is None else f" in {event.seconds:.3g}s"
+
+
+def _say(level: int, text: str, event: TaskEvent) -> None:
+    fields: dict[str, Any] = {"event": type(event).__name__.lower(), **asdict(event)}
+    logger.log(level, "%s", text, extra={"event": fields})

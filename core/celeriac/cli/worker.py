@@ -1,0 +1,91 @@
+"""Run the tasks of an App until told to stop.
+
+example: celeriac -A tasks worker -l INFO
+         celeriac worker -A tasks -Q mail,reports -c 4 -n mail@%h
+
+TERM or Ctrl-C lets what runs finish within the grace and gives the rest back; a second one leaves at once.
+Options that are not given are the App's settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from typing import TYPE_CHECKING, Any
+
+from celeriac.cli import exits
+from celeriac.cli.apps import find_app
+from celeriac.cli.banner import Banner
+from celeriac.cli.serving import Serving
+from celeriac.errors import ConfigurationError
+from celeriac.worker.logs import LogOptions, configure_logging
+from celeriac.worker.options import WORKER_SETTINGS, WorkerOptions
+
+if TYPE_CHECKING:
+    from celeriac.app import App
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments; each that is a setting is left alone where it is not given."""
+    add = parser.add_argument
+    add("-l", "--loglevel", type=str.upper, choices=LEVELS, default="WARNING", help="by default: WARNING")
+    add("-n", "--hostname", metavar="NAME", help="node name; %%h is the host, %%n its first part, %%d its domain")
+    add("-Q", "--queues", metavar="A,B", help="the queues to work on; by default those of the App")
+    add("-P", "--pool", help="what runs the tasks: process, thread or solo")
+    add("-c", "--concurrency", metavar="N", help="processes, or threads of the thread pool")
+    add("--threads", metavar="N", help="def tasks that one process runs at a time")
+    add("--coroutines", metavar="N", help="async def tasks that one process runs at a time")
+    add("--max-tasks-per-child", metavar="N", help="replace a process after so many tasks")
+    add("--max-memory-per-child", metavar="KIB", help="replace a process above so much memory")
+    add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
+    add(
+        "--preload",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="import the App once instead of in each process",
+    )
+
+
+def run(arguments: argparse.Namespace, app: App | None) -> int:
+    """Serve until told to stop."""
+    app = find_app(arguments, app)
+    log = LogOptions(arguments.loglevel, arguments.json)
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in WORKER_SETTINGS}
+    queues = [name for name in (arguments.queues or "").split(",") if name]
+    options = WorkerOptions.of(app, {**given, "queues": queues, "name": node_name(arguments.hostname), "log": log})
+    _refuse_private(app)
+    configure_logging(log)
+    Serving(app, options, Banner(app, as_json=arguments.json)).run()
+    return exits.OK
+
+
+def node_name(given: str | None) -> str | None:
+    """Return the node name that ``-n`` asks for: ``celeriac@`` stands before one that has no ``@``.
+
+    Raises:
+        ConfigurationError: a ``%`` letter that means nothing.
+    """
+    if given is None:
+        return None
+    host = socket.gethostname()
+    first, _, domain = host.partition(".")
+    meanings = {"h": host, "n": first, "d": domain, "%": "%"}
+    parts = given.replace("%%", "%\0").split("%")
+    name = parts[0]
+    for part in parts[1:]:
+        letter = part[:1].replace("\0", "%")
+        if letter not in meanings:
+            raise ConfigurationError(f"-n {given!r}: %{letter} means nothing; use %h, %n, %d or %%")
+        name += meanings[letter] + part[1:]
+    return name if "@" in name else f"celeriac@{name}"
+
+
+def _refuse_private(app: App) -> None:
+    connection = app.connect()
+    if not connection.capabilities(app.default_queue.name).cross_process:
+        raise ConfigurationError(
+            f"a worker on {connection.address} could be reached by nobody: that broker lives inside one process. "
+            'Give another broker, or run the worker beside the callers: app.run_worker(pool="thread")'
+        )
