@@ -16,7 +16,9 @@ from celeriac.transport_helpers import masked, url_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-QUEUE_TYPES = ("quorum", "classic", "plain")
+QUEUE_TYPES = ("quorum", "classic")
+FLEETS = ("celery",)
+PLAIN = "plain"
 PORTS = {"amqp": 5672, "amqps": 5671}
 MIB = 1024 * 1024
 
@@ -38,10 +40,13 @@ def _flag(text: str) -> bool:
         raise ValueError("use true or false") from None
 
 
-def _queue_type(text: str) -> str:
-    if text not in QUEUE_TYPES:
-        raise ValueError(f"use one of {', '.join(QUEUE_TYPES)}")
-    return text
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def choose(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"use one of {', '.join(choices)}")
+        return text
+
+    return choose
 
 
 OPTIONS: Mapping[str, Callable[[str], Any]] = {
@@ -49,7 +54,8 @@ OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "connect_timeout": _number(0.1, 300),
     "hold_limit": _number(1, 86400),
     "max_body": _number(1, 512 * MIB, int),
-    "queue_type": _queue_type,
+    "queue_type": _one_of(*QUEUE_TYPES),
+    "fleet": _one_of(*FLEETS),
     "cafile": str,
     "certfile": str,
     "keyfile": str,
@@ -67,8 +73,9 @@ class Options:
         hold_limit: seconds that a delivery is held on its task queue before it is moved to the worker's own lease
             queue; must stay below the broker's ``consumer_timeout`` (30 minutes by default) by a third.
         max_body: bytes; a larger body raises `MessageTooLarge`. RabbitMQ 4 itself takes 16 MiB by default.
-        queue_type: what a queue is declared as that asks for nothing itself: ``quorum``, ``classic``, or ``plain``:
-            without any argument, exactly as Celery declares, and taken as it is where it exists otherwise.
+        queue_type: what a queue is declared as that asks for nothing itself: ``quorum`` or ``classic``.
+        fleet: ``celery`` declares such a queue without any argument, exactly as Celery does, and takes it as it is
+            where it exists otherwise.
         cafile: certificates that sign the broker's (``amqps`` only), instead of the system's.
         certfile: our own certificate, where the broker wants one.
         keyfile: its key.
@@ -80,10 +87,16 @@ class Options:
     hold_limit: float = 1200.0
     max_body: int = 16 * MIB
     queue_type: str = "quorum"
+    fleet: str | None = None
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
     verify: bool = True
+
+    @property
+    def default_type(self) -> str:
+        """``quorum``, ``classic``, or ``plain``: no argument at all."""
+        return self.queue_type if self.fleet is None else PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

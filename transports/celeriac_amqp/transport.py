@@ -54,7 +54,7 @@ class AmqpTransport(Transport):
         super().__init__(urls, clock=clock, on_lost=on_lost)
         self._addresses = [parse(url) for url in urls]
         self.options = self._addresses[0].options
-        self.declarations = Declarations(self.options.queue_type, self.control)
+        self.declarations = Declarations(self.options.default_type, self.control)
         self.pauses = Pauses(self.control)
         self._delays = Delays(self.declarations.routes, self.control)
         self._publisher = Publisher(self._open_out, clock)
