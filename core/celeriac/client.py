@@ -117,6 +117,7 @@ class Client:
     def close(self) -> None:
         """Answer what was handed over, within ``publish_timeout``, and close the connection. Idempotent."""
         self.portal.not_at_exit(self.close)
+        self._forgets = False  # what the store still keeps for us goes with the connection
         with contextlib.suppress(TimeoutError, CancelledError, TransportError):
             self.portal.start(self._close()).result(self._publish_timeout + 1)
 
