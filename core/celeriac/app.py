@@ -12,6 +12,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from urllib.parse import quote
 from uuid import uuid4
 
 from celeriac.client import Client
@@ -252,7 +253,7 @@ class App:
         if not broker:
             path = self._default_file()
             logger.info("no broker was given; using the SQLite file %s", path)
-            broker = (f"sqlite:///{path}",)
+            broker = (file_broker(path),)
         if fleet is not None:
             broker = tuple(_for_fleet(url, fleet) for url in broker)
         return replace(self.conf, broker=broker)
@@ -312,6 +313,11 @@ class _BoundTaskMaker(Protocol):
     def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
     @overload
     def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
+
+
+def file_broker(path: Path) -> str:
+    """Return the URL of the broker that needs no server, in the file ``path``."""
+    return f"sqlite:///{quote(str(path))}"
 
 
 def _exchanges_of(router: Router) -> list[Exchange]:
