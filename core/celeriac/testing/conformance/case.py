@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 10.0  # seconds for something that must happen; on a healthy broker it takes milliseconds
+patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds; set from `Case.patience`
 QUIET = 0.3  # seconds in which something that must not happen does not happen
 DESCRIPTORS = "/proc/self/fd"
 LOOK_AGAIN = 0.02  # seconds between two looks at a number that nobody announces
@@ -27,9 +28,11 @@ class Case:
 
     Attributes:
         time_limit: seconds that one test may take before it fails.
+        patience: seconds that something may take that must happen; on a healthy broker it takes milliseconds.
     """
 
     time_limit: ClassVar[float] = 60.0
+    patience: ClassVar[float] = 10.0
     stack: AsyncExitStack
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
@@ -39,6 +42,7 @@ class Case:
 
     async def _bounded(self, test: Coroutine[Any, Any, None]) -> None:
         self.stack = AsyncExitStack()
+        patience.set(self.patience)
         try:
             async with asyncio.timeout(self.time_limit):
                 await test
@@ -61,8 +65,11 @@ def unique(stem: str) -> str:
     return f"{stem}-{uuid.uuid4().hex[:12]}"
 
 
-async def eventually(look: Callable[[], Awaitable[T]], satisfied: Callable[[T], bool], within: float = PATIENCE) -> T:
-    """Look until the answer satisfies; fail with the last answer after ``within`` seconds."""
+async def eventually(
+    look: Callable[[], Awaitable[T]], satisfied: Callable[[T], bool], within: float | None = None
+) -> T:
+    """Look until the answer satisfies; fail with the last answer after ``within`` seconds, by default `patience`."""
+    within = patience.get() if within is None else within
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while not satisfied(seen := await look()):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.clock import SystemClock
 from celeriac.message import Message
-from celeriac.testing.conformance.case import PATIENCE
+from celeriac.testing.conformance.case import patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Child:
     async def says(self) -> str:
         """Return the next line it writes."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience.get()):
             return (await asyncio.to_thread(self._process.stdout.readline)).strip()
 
     async def kill(self) -> None:
@@ -75,7 +75,7 @@ async def follow(order: dict[str, Any]) -> None:
     await transport.open()
     if order["order"] == "hold":
         async with transport.consume([order["name"]], prefetch=1) as consumer:
-            (delivery,) = await consumer.receive(1, PATIENCE)
+            (delivery,) = await consumer.receive(1, patience.get())
             _say(delivery.message.id)
             await _heard()
     elif order["order"] == "publish":

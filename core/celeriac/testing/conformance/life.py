@@ -91,7 +91,7 @@ class LifeTests(TransportCase):
             gc.collect()
             return footprint()
 
-        await eventually(after, lambda now: now[0] <= before[0] and now[1] <= before[1] and now[2] <= before[2], 3)
+        await eventually(after, lambda now: now[0] <= before[0] and now[1] <= before[1] and now[2] <= before[2])
 
     async def _used(self, queue: Queue) -> None:
         transport = self.make()

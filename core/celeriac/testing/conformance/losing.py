@@ -10,7 +10,7 @@ import pytest
 
 from celeriac.errors import ConnectionLost, TransportError
 from celeriac.message import Outcome, Settlement
-from celeriac.testing.conformance.case import PATIENCE, eventually
+from celeriac.testing.conformance.case import eventually, patience
 from celeriac.testing.conformance.clauses import clause
 from celeriac.testing.conformance.transport_case import (
     TransportCase,
@@ -48,10 +48,10 @@ class LossTests(TransportCase):
         await self.filled(transport, queue, 1)
         async with transport.consume([queue.name], prefetch=5) as consumer:
             (held,) = await take(consumer, 1)
-            receiving = asyncio.ensure_future(consumer.receive(1, 4 * PATIENCE))
+            receiving = asyncio.ensure_future(consumer.receive(1, 4 * patience.get()))
             await asyncio.wait([receiving], timeout=0.1)
             await self._cut(transport)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience.get()):
                 with pytest.raises(ConnectionLost):
                     await receiving
                 with pytest.raises(ConnectionLost):
@@ -96,7 +96,7 @@ class LossTests(TransportCase):
         publishing = [asyncio.ensure_future(transport.publish(batch)) for batch in batches]
         await asyncio.wait(publishing, return_when=asyncio.FIRST_COMPLETED)
         await self._cut(transport)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience.get()):
             answers = await asyncio.gather(*publishing, return_exceptions=True)
         confirmed, possible = set[str](), set[str]()
         for batch, answer in zip(batches, answers, strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.testing.conformance.case import PATIENCE, QUIET, unique
+from celeriac.testing.conformance.case import QUIET, patience, unique
 from celeriac.testing.conformance.clauses import clause, requires
 from celeriac.testing.conformance.transport_case import TransportCase
 
@@ -45,7 +45,7 @@ class SignalTests(TransportCase):
         topic = unique("kit")
         listener = await self._listen(await self.first(), topic)
         child = await self.child("signal", topic)
-        async with asyncio.timeout(PATIENCE):  # the process has to start first
+        async with asyncio.timeout(patience.get()):  # the process has to start first
             assert await anext(listener) == b"from a child"
         assert await child.says() == "done"
 
@@ -69,7 +69,7 @@ class SignalTests(TransportCase):
         said = [str(number).encode() for number in range(20)]
         for body in said:
             await transport.signal(topic, body)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience.get()):
             assert [await anext(listener) for _ in said] == said
         await _silent(listener)
 

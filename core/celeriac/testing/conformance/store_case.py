@@ -13,7 +13,7 @@ import pytest
 from celeriac.clock import SystemClock
 from celeriac.results import ResultRecord
 from celeriac.states import SUCCESS
-from celeriac.testing.conformance.case import PATIENCE, Case, eventually, unique
+from celeriac.testing.conformance.case import Case, eventually, patience, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -100,7 +100,7 @@ def value_of(found: ResultRecord | None) -> Any:
 
 async def collected(store: ResultStore, ids: Sequence[str]) -> list[ResultRecord]:
     """Return all that `wait` yields."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience.get()):
         return [one async for one in store.wait(ids)]
 
 

@@ -85,7 +85,7 @@ class StoreLifeTests(StoreCase):
         await used()  # what a first use loads and keeps for good is not counted
         before = footprint()
         await used()
-        await eventually(after, lambda now: now[0] <= before[0] and now[1] <= before[1] and now[2] <= before[2], 3)
+        await eventually(after, lambda now: now[0] <= before[0] and now[1] <= before[1] and now[2] <= before[2])
 
     @clause("STORE-4")
     async def test_nothing_works_unopened(self) -> None:
@@ -113,7 +113,8 @@ class StoreLifeTests(StoreCase):
         task = unique("task")
         assert list(await one.put([record(task, one)])) == [True]
         await one.close()
-        assert value_of((await other.get([task]))[0]) == {"value": 1}
+        for store in (other, await self.open()):
+            assert value_of((await store.get([task]))[0]) == {"value": 1}
         await other.forget([task])
 
 

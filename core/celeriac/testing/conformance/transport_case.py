@@ -12,7 +12,7 @@ import pytest
 from celeriac.clock import SystemClock
 from celeriac.errors import TransportError, Unsupported
 from celeriac.message import ACK, REQUEUE, Message, Settlement, SettleReceipt
-from celeriac.testing.conformance.case import PATIENCE, QUIET, Case, unique
+from celeriac.testing.conformance.case import QUIET, Case, patience, unique
 from celeriac.testing.conformance.child import Child
 from celeriac.topology import Queue, Topology
 
@@ -167,8 +167,9 @@ def message_to(queue: Queue | str, **fields: Any) -> Message:
     return Message(**{"id": unique("m"), "routing_key": name, "body": b"body", **fields})
 
 
-async def take(consumer: Consumer, count: int, within: float = PATIENCE) -> list[Delivery]:
-    """Return exactly ``count`` deliveries; fail if they do not come within ``within`` seconds."""
+async def take(consumer: Consumer, count: int, within: float | None = None) -> list[Delivery]:
+    """Return exactly ``count`` deliveries; fail if they do not come within ``within`` seconds, or `patience`."""
+    within = patience.get() if within is None else within
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     taken: list[Delivery] = []
