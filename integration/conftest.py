@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -22,6 +25,7 @@ from celeriac import App
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, which change to the user rabbitmq
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
 
 
@@ -65,6 +69,73 @@ def amqp_other_vhost(amqp_broker: str) -> Iterator[str]:
     assert _rabbitmqctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
     yield with_vhost(amqp_broker, name)
     _rabbitmqctl("delete_vhost", name)
+
+
+class AmqpNode:
+    """A RabbitMQ node of the tests' own, that may be tormented; holds time out after 4 s there.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+            port, other = first.getsockname()[1], second.getsockname()[1]
+        self.url = f"amqp://guest:guest@127.0.0.1:{port}"
+        self.name = f"celeriac-{port}@localhost"
+        self._folder = folder
+        config = folder / "advanced.config"
+        config.write_text(
+            "[{rabbit,[{consumer_timeout,4000},{channel_tick_interval,1000},"
+            f'{{tcp_listeners,[{{"127.0.0.1",{port}}}]}}]}}].'
+        )
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder),  # where the node and its rabbitmqctl share a cookie
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(other),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(config),
+            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        }
+        with (folder / "out").open("wb") as out:
+            server = RABBITMQ_PROGRAMS / "rabbitmq-server"
+            self._process = subprocess.Popen(
+                [server], env=self._environment, stdout=out, stderr=out, start_new_session=True
+            )
+
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl on it."""
+        command = [RABBITMQ_PROGRAMS / "rabbitmqctl", "-q", "-n", self.name, *arguments]
+        ran = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == 0, f"rabbitmqctl {arguments}: {ran.stderr}"
+
+    def start(self) -> None:
+        """Return once it is up."""
+        while not (self._folder / "out").read_bytes().count(b"completed with"):
+            assert self._process.poll() is None, (self._folder / "out").read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def amqp_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AmqpNode]:
+    """A node of our own; skips where RabbitMQ is not installed here."""
+    if not RABBITMQ_PROGRAMS.exists():
+        unavailable(f"a RabbitMQ node of the tests' own needs {RABBITMQ_PROGRAMS}")
+    node = AmqpNode(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
 
 
 def with_vhost(url: str, vhost: str) -> str:

@@ -132,12 +132,14 @@ class Holds:
     async def close(self) -> None:
         """End the leases; never raises. What is still in one goes back by itself."""
         leases, self._leases = self._leases, {}
+        in_use = {held.lease.name for held in self._held.values()}
         for lease in leases.values():
             lease.channel.on_closed = _nobody
             await lease.channel.close()
-            with suppress(TransportError):
-                async with self._transport.control().scratch() as channel:
-                    await channel.call("queue_delete", lease.name, if_empty=True)
+            if lease.name not in in_use:
+                with suppress(TransportError):
+                    async with self._transport.control().scratch() as channel:
+                        await channel.call("queue_delete", lease.name)
 
     async def _copy(self, delivery: Delivery) -> tuple[_Lease, asyncio.Future[int], Message]:
         lease = self._leases.get(delivery.queue)
