@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 200
 TRACEBACK_CHARACTERS = 64 * 1024
-_OWN_FILES = str(Path(celeriac.__file__).parent)
+_OWN_FILES = (str(Path(celeriac.__file__).parent), "<frozen importlib")
 _monotonic = SystemClock().monotonic
 
 
@@ -114,14 +114,10 @@ def prepare(app: App, assignment: Assignment, state: Any) -> Call | Rejected:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the traceback as text, from the first frame that is the user's, its middle cut if it is very long."""
-    frames = error.__traceback__
-    while frames is not None and _is_own(frames.tb_frame.f_code.co_filename):
-        frames = frames.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception as broken:  # noqa: BLE001 - the exception's own methods are user code
-        text = f"{type(error).__name__} (its traceback cannot be shown: {type(broken).__name__})\n"
+    """Return the traceback as text, each part from the first frame that is the user's; cut if it is very long."""
+    shown = traceback.TracebackException.from_exception(error)
+    _drop_own_frames(shown)
+    text = "".join(shown.format())
     if len(text) <= TRACEBACK_CHARACTERS:
         return text
     half = TRACEBACK_CHARACTERS // 2
@@ -142,8 +138,16 @@ def stamp_log_records() -> None:
     logging.setLogRecordFactory(make_stamped)
 
 
-def _is_own(filename: str) -> bool:
-    return filename.startswith((_OWN_FILES, "<frozen importlib"))
+def _drop_own_frames(shown: traceback.TracebackException | None) -> None:
+    """Drop the frames through which celeriac came to the user's code, also in what the exception came from."""
+    while shown is not None:
+        while shown.stack and shown.stack[0].filename.startswith(_OWN_FILES):
+            del shown.stack[0]
+        for part in shown.exceptions or ():
+            _drop_own_frames(part)
+        if shown.__cause__ is not None:
+            _drop_own_frames(shown.__context__)
+        shown = shown.__cause__ or shown.__context__
 
 
 def _succeeded(app: App, task: Task[..., Any], value: object, begun: float) -> Succeeded:
@@ -159,4 +163,10 @@ def _succeeded(app: App, task: Task[..., Any], value: object, begun: float) -> S
 
 def _failed(app: App, error: BaseException, begun: float) -> Failed:
     seconds = _monotonic() - begun
-    return Failed(error=ErrorData.of(error, app.codecs), traceback=user_traceback(error), seconds=seconds)
+    try:
+        return Failed(error=ErrorData.of(error, app.codecs), traceback=user_traceback(error), seconds=seconds)
+    except BaseException as broken:  # noqa: BLE001 - the exception's own methods are user code, and may even exit
+        kind = type(error)
+        message = f"<its text cannot be shown: {type(broken).__name__}>"
+        data = ErrorData(type=kind.__qualname__, module=str(kind.__module__), args=[], message=message)
+        return Failed(error=data, traceback=f"{kind.__qualname__}: {message}\n", seconds=seconds)

@@ -151,5 +151,4 @@ class Gate:
 
     def open(self, text="through"):
         """Let those through that wait; one must."""
-        with open(self.path, "w") as file:
-            file.write(text)
+        Path(self.path).write_text(text)

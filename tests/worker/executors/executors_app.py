@@ -5,9 +5,8 @@ import logging
 import os
 import re
 import signal
-import sys
 import threading
-import time
+from pathlib import Path
 
 from celeriac.app import App
 from celeriac.task import current_task
@@ -16,13 +15,17 @@ app = App("executors_app", broker="memory://executors")
 LIFE = os.environ.get("EXECUTORS_LIFE")
 
 
+def note(line):
+    with Path(LIFE).open("a") as file:
+        file.write(line)
+
+
 if LIFE:
 
     @app.lifespan
     async def life():
         yield {"pid": os.getpid(), "loop": id(asyncio.get_running_loop())}
-        with open(LIFE, "a") as file:
-            file.write("left\n")
+        note("left\n")
 
 
 @app.task
@@ -48,8 +51,7 @@ def thread_name():
 @app.task
 def hold(fifo):
     """Run until the test opens and closes the other end."""
-    with open(fifo) as file:
-        return file.read()
+    return Path(fifo).read_text()
 
 
 @app.task
@@ -105,7 +107,7 @@ def unserialisable():
     return {"deep": [object()]}
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     def __str__(self):
         raise RuntimeError("no text for you")
 
@@ -114,7 +116,7 @@ class Broken(Exception):
 
 @app.task
 def broken_exception():
-    raise Broken(object())
+    raise BrokenError(object())
 
 
 @app.task
@@ -186,15 +188,3 @@ async def asend(count):
 def interrupt_myself():
     os.kill(os.getpid(), signal.SIGINT)
     return "went on"
-
-
-@app.task
-def sleep_after_writing(path):
-    with open(path, "w") as file:
-        file.write(str(os.getpid()))
-    time.sleep(3600)
-
-
-@app.task
-def modules(name):
-    return name in sys.modules

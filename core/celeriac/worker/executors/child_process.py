@@ -1,4 +1,4 @@
-"""The worker's picture of one executor process: its lanes, and the jobs it was given."""
+"""The worker's picture of one executor process: its lanes, and what it has told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
-from celeriac.worker.executors import child, packets, wire
+from celeriac.worker.executors import child
 from celeriac.worker.executors import outbox as tags
 from celeriac.worker.executors.frames import FrameReader, FrameWriter
+from celeriac.worker.executors.inbox import Inbox
+from celeriac.worker.executors.wire import outcome_from_wire
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from celeriac.worker.executors.base import PoolCalls
     from celeriac.worker.job import Job
+
+LOOKS_UNTIL_SILENT = 2
 
 
 class ChildProcess:
@@ -27,12 +31,9 @@ class ChildProcess:
         ready: it has imported the app and entered its lifespan.
         heavy: it uses more memory than it may.
         leaving: it was told to end.
-        silent: it has not answered while jobs waited in front of it.
-        heard: it has told something since this was last set to false.
         failure: why it cannot work, in its own words.
-        sync: ``def`` jobs that it was given and has not done, by number.
-        unstarted: how many of these it has not begun, as far as it has told.
-        coroutines: ``async def`` jobs that it was given and has not done, by number.
+        sync: its inbox for ``def`` jobs.
+        coroutines: its inbox for ``async def`` jobs.
     """
 
     def __init__(
@@ -59,19 +60,16 @@ class ChildProcess:
         """
         self.token = token
         self.pid: int | None = None
-        self.ready = self.heavy = self.leaving = self.silent = self.heard = False
+        self.ready = self.heavy = self.leaving = False
         self.failure: str | None = None
-        self.sync: dict[int, Job] = {}
-        self.unstarted = 0
-        self.coroutines: dict[int, Job] = {}
-        self._begun: set[int] = set()
+        self.sync, self.coroutines = Inbox(), Inbox()
         self._left = max_tasks or -1
+        self._looks = 0
         self._loop = loop
         self._calls = calls
         self._told = told
         self._asked = asked
         self._scratch = scratch
-        self._inbox, self._unread = packets.inbox_pair()
         self._outbox, self._child_outbox = socket.socketpair()
         self._control, self._child_control = socket.socketpair()
         self._outbox.setblocking(False)
@@ -82,23 +80,34 @@ class ChildProcess:
 
     @property
     def lanes(self) -> list[int]:
-        """The descriptors that the child gets copies of: inbox, outbox, control."""
-        return [self._unread.fileno(), self._child_outbox.fileno(), self._child_control.fileno()]
+        """The descriptors that the child gets copies of, in the order in which it wants them."""
+        ends = (self._child_outbox.fileno(), self._child_control.fileno())
+        return [self.sync.child_end, self.coroutines.child_end, *ends]
 
     @property
     def idle(self) -> bool:
         """It has nothing to do."""
-        return not self.sync and not self.coroutines
+        return not self.sync.jobs and not self.coroutines.jobs
+
+    @property
+    def unstarted(self) -> int:
+        """How many jobs it has not begun, as far as it has told."""
+        return self.sync.unstarted + self.coroutines.unstarted
 
     @property
     def worn(self) -> bool:
         """It gets no more jobs and is to be replaced."""
-        return self.heavy or not self._left
+        return self.heavy or self._left == 0
+
+    @property
+    def silent(self) -> bool:
+        """It has not answered although there are jobs that it could have begun: it is stopped, or something hogs it."""
+        return self._looks >= LOOKS_UNTIL_SILENT
 
     @property
     def accepts(self) -> bool:
         """It may be given jobs."""
-        return self.ready and not self.leaving and not self.heavy and self._left != 0
+        return self.ready and self._left != 0 and not (self.leaving or self.heavy or self.silent)
 
     def forked(self, pid: int) -> None:
         """Take note that the child runs, and holds its own ends of the lanes."""
@@ -108,78 +117,66 @@ class ChildProcess:
 
     def give(self, job: Job) -> bool:
         """Hand a job over; return whether there was room for it now."""
-        packed = wire.pack_assignment(job.assignment)
-        if job.is_async:
-            self._writer.send((child.JOB, packed))
-            self.coroutines[job.seq] = job
-        elif packets.send(self._inbox, job.seq, packed):
-            self.sync[job.seq] = job
-            self.unstarted += 1
-        else:
-            return False
-        self._left -= 1
-        return True
+        given = (self.coroutines if job.is_async else self.sync).put(job)
+        self._left -= given
+        return given
 
     def take_first(self, limit: int) -> list[Job]:
-        """Take back up to ``limit`` of the ``def`` jobs that it has not begun, the first given."""
-        return self._withdraw(self._unread_packets(limit))
+        """Take back up to ``limit`` ``def`` jobs that it has not begun, those given first."""
+        return self._taken(self.sync.take_first(limit))
 
     def take_last(self, limit: int | None = None) -> list[Job]:
-        """Take back up to ``limit`` of the ``def`` jobs that it has not begun, the last given; in the order given."""
-        found = self._unread_packets()
-        kept = 0 if limit is None else max(0, len(found) - limit)
-        for packet in found[:kept]:
-            packets.send_again(self._inbox, packet)
-        return self._withdraw(found[kept:])
+        """Take back up to ``limit`` jobs that it has not begun, of each kind those given last."""
+        coroutines = self.coroutines.take_last(limit)
+        sync = self.sync.take_last(None if limit is None else limit - len(coroutines))
+        return self._taken([*sync, *coroutines])
+
+    def look(self) -> bool:
+        """Return whether it has just now fallen silent. To be called every now and then; it also asks for an answer."""
+        unbegun = self.sync.unstarted
+        could_begin = self.coroutines.unstarted or (unbegun and unbegun == len(self.sync.jobs))
+        if not could_begin:
+            self._looks = 0
+            return False
+        self._looks += 1
+        if self._looks != LOOKS_UNTIL_SILENT:
+            return False
+        self._writer.send((child.PING,))
+        return True
 
     def leave(self, threads: int) -> None:
         """Tell it to end: nothing more comes for its ``threads`` threads."""
         self.leaving = True
-        for _ in range(threads):
-            packets.send_end(self._inbox)
+        self.sync.put_ends(threads)
 
-    def answer(self, value: object) -> None:
+    def answer(self, value: tuple[Any, ...]) -> None:
         """Send an answer to a publish request."""
         self._writer.send(value)
 
     def bury(self) -> tuple[list[Job], list[Job]]:
         """Take in its last words and close the lanes, once it is dead; return the jobs that ran and those that did not.
 
-        A job that it had taken out of its inbox counts as one that ran.
+        A job that it had taken out of an inbox counts as one that ran.
         """
         self.leaving = True  # what it says now makes its worker submit more, and not to the dead
         self._loop.remove_reader(self._outbox)
         while self._hear():
             pass
         unstarted = self.take_last()
-        unstarted += [job for seq, job in self.coroutines.items() if seq not in self._begun]
-        ran = [*self.sync.values(), *(job for seq, job in self.coroutines.items() if seq in self._begun)]
+        ran = [*self.sync.jobs.values(), *self.coroutines.jobs.values()]
         self._writer.close()
-        for lane in (self._inbox, self._unread, self._outbox, self._control, self._child_outbox, self._child_control):
+        for lane in (self.sync, self.coroutines, self._outbox, self._control, self._child_outbox, self._child_control):
             lane.close()
         return ran, unstarted
 
-    def _unread_packets(self, limit: int | None = None) -> list[packets.Packet]:
-        found: list[packets.Packet] = []
-        while limit is None or len(found) < limit:
-            packet = packets.receive(self._unread, wait=False)
-            if packet is None or packet is packets.END:
-                break
-            found.append(packet)
-        return found
-
-    def _withdraw(self, found: list[packets.Packet]) -> list[Job]:
-        for packet in found:
-            packet.close()
-        self._left += len(found)
-        self.unstarted -= len(found)
-        return [self.sync.pop(packet.seq) for packet in found]
+    def _taken(self, jobs: list[Job]) -> list[Job]:
+        self._left += len(jobs)
+        return jobs
 
     def _on_outbox(self) -> None:
         heard = self._hear()
         if heard:
-            self.heard = True
-            self.silent = False
+            self._looks = 0
             self._told(self)
         elif heard == 0:
             self._loop.remove_reader(self._outbox)  # closed; that the process has ended is the nursery's to say
@@ -199,11 +196,13 @@ class ChildProcess:
     def _take_in(self, tag: str, *values: Any) -> None:
         if tag == tags.DONE:
             seq, outcome = values
-            self._begun.discard(seq)
-            job = self.sync.pop(seq, None) or self.coroutines.pop(seq)
-            self._calls.finished(job, wire.outcome_from_wire(outcome))
+            job = self.sync.done(seq) or self.coroutines.done(seq)
+            if job is not None:
+                self._calls.finished(job, outcome_from_wire(outcome))
         elif tag == tags.START:
-            self._begin(values[0])
+            job = self.sync.begun(values[0]) or self.coroutines.begun(values[0])
+            if job is not None:
+                self._calls.started(job)
         elif tag == tags.PUBLISH:
             self._asked(self, *values)
         elif tag == tags.READY:
@@ -212,15 +211,6 @@ class ChildProcess:
             self.failure = values[0]
         elif tag == tags.HEAVY:
             self.heavy = True
-
-    def _begin(self, seq: int) -> None:
-        self._begun.add(seq)
-        job = self.sync.get(seq)
-        if job is None:
-            job = self.coroutines[seq]
-        else:
-            self.unstarted -= 1
-        self._calls.started(job)
 
 
 def exit_text(code: int) -> str:

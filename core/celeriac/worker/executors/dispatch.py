@@ -57,55 +57,46 @@ class Dispatch:
         for waiting in (self._coroutines, self._sync):
             taken += [waiting.pop() for _ in islice(range(len(waiting)), _room(limit, taken))]
         for child in sorted(self.children, key=_unstarted, reverse=True):
-            room = _room(limit, taken)
-            if child.unstarted and room != 0:
-                taken += reversed(child.take_last(room))
+            if child.unstarted and len(taken) != limit:
+                taken += reversed(child.take_last(_room(limit, taken)))
         return taken
 
     def level(self, idle: ChildProcess) -> None:
-        """Give ``idle``, which has no ``def`` job, half of what waits in front of the child where most waits."""
-        if idle.sync or not idle.accepts:
+        """Give ``idle``, if it has no ``def`` job, half of what waits in front of the child where most waits."""
+        if idle.sync.jobs or not idle.accepts:
             return
-        fullest = max(self.children, key=_unstarted)
-        if fullest.unstarted:
-            self._give_or_keep(idle, fullest.take_first((fullest.unstarted + 1) // 2))
+        fullest = max(self.children, key=_waiting_in_front)
+        waiting = fullest.sync.unstarted
+        if waiting:
+            self.put_back(fullest.take_first((waiting + 1) // 2))
+            self.fill()
 
     def look(self) -> None:
-        """Notice children that are silent while jobs wait in front of them, give these jobs to idle ones, and fill all.
+        """Notice children that are silent while jobs wait in front of them, and give these jobs to others.
 
         To be called a few times a second.
         """
         for child in self.children:
-            child.silent = child.silent or (
-                child.unstarted > 0 and child.unstarted == len(child.sync) and not child.heard
-            )
-            child.heard = False
-        for child in self.children:
-            if not child.silent:
-                self.level(child)
+            if child.look():
+                self.put_back(child.take_last())
         self.fill()
+        for child in self.children:
+            self.level(child)
 
     def _place(self, job: Job) -> bool:
-        child = self._least_loaded(is_async=job.is_async)
-        return child is not None and child.give(job)
+        best = self._least_loaded(is_async=job.is_async)
+        return best is not None and best.give(job)
 
     def _least_loaded(self, *, is_async: bool) -> ChildProcess | None:
+        """Return the child with the fewest jobs of this kind, and of these the one with the fewest of the other."""
         room = self._async_room if is_async else self._sync_room
-        least, best = 2 * room, None
+        least, best = (room, 0), None
         for child in self.children:
-            if child.accepts:
-                load = len(child.coroutines if is_async else child.sync)
-                if load < room:
-                    load += room if child.silent else 0
-                    if load < least:
-                        least, best = load, child
+            sync, coroutines = len(child.sync.jobs), len(child.coroutines.jobs)
+            load = (coroutines, sync) if is_async else (sync, coroutines)
+            if load < least and child.accepts:
+                least, best = load, child
         return best
-
-    def _give_or_keep(self, child: ChildProcess, jobs: list[Job]) -> None:
-        for index, job in enumerate(jobs):
-            if not child.accepts or not child.give(job):
-                self.put_back(jobs[index:])
-                return
 
 
 def _room(limit: int | None, taken: list[Job]) -> int | None:
@@ -118,3 +109,7 @@ def _seq(job: Job) -> int:
 
 def _unstarted(child: ChildProcess) -> int:
     return child.unstarted
+
+
+def _waiting_in_front(child: ChildProcess) -> int:
+    return child.sync.unstarted

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeriac.worker.job import Interrupted
@@ -52,6 +52,8 @@ class LoopLane:
         self._broken = broken
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
+        self._has_loop = threading.Event()
+        self._ended = asyncio.Event()
         self._entered: Future[None] = Future()
         self._left: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="celeriac-tasks", daemon=True)
@@ -64,6 +66,7 @@ class LoopLane:
         """
         self._on_loop = on_loop
         self._thread.start()
+        self._has_loop.wait()
         return self._entered
 
     def run(self, assignment: Assignment) -> None:
@@ -75,10 +78,11 @@ class LoopLane:
     def stop(self) -> Future[None]:
         """Cancel what runs and leave the lifespan; the future is done when the loop is closed and the thread ends."""
         self._stopping = True
-        if not self._entered.done():
-            self._left.set_result(None)
-        elif not self._left.done():
-            self.loop.call_soon_threadsafe(self._ended.set)
+        if self._thread.ident is None:
+            return _done()
+        if not self._left.done():
+            with suppress(RuntimeError):  # just now closed, by itself
+                self.loop.call_soon_threadsafe(self._ended.set)
         return self._left
 
     def _run(self) -> None:
@@ -92,11 +96,12 @@ class LoopLane:
             else:
                 self._broken(error)
         finally:
+            self._has_loop.set()
             self._left.set_result(None)
 
     async def _main(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
+        self._has_loop.set()
         self._on_loop(self.loop)
         lifespan = self._app.lifespan_function
         async with nullcontext() if lifespan is None else lifespan() as self.state:
@@ -112,3 +117,9 @@ class LoopLane:
         except asyncio.CancelledError:
             outcome = Interrupted()
         self._finished(assignment, outcome)
+
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future

@@ -4,7 +4,7 @@ It is started fresh, in a session of its own, and has one thread, no loop and no
 and a terminal's Ctrl-C reaches neither it nor its children. When its socket closes, the worker is gone (by ``kill -9``
 perhaps): it kills its whole process group at once, whatever the children are doing.
 
-    worker -> nursery   (SETUP, setup)   (SPAWN, token) with three descriptors   (KILL, pid)
+    worker -> nursery   (SETUP, setup)   (SPAWN, token) with four descriptors   (KILL, pid)
     nursery -> worker   (REFUSED, text)  (SPAWNED, token, pid)  (STILLBORN, token, text)  (ENDED, pid, exit code)
 """
 
@@ -33,7 +33,7 @@ REFUSED = "refused"
 SPAWNED = "spawned"
 STILLBORN = "stillborn"
 ENDED = "ended"
-LANES = 3
+LANES = 4
 _REAP_SECONDS = 1
 
 
