@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from inspect import iscoroutinefunction
@@ -31,7 +32,7 @@ from celeriac.task import CALL_OPTIONS, NO_OPTIONS, CoroutineTask, FunctionTask,
 from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
@@ -86,7 +87,7 @@ class App:
             broker: the broker's URL, or the addresses of one cluster, tried in order; by default a SQLite file
                 ``celeriac.db`` near the program.
             backend: where results are kept; by default the broker's own store.
-            queues: to be declared, beside the default queue.
+            queues: to be declared, beside the default queue and those that ``routes`` describe.
             exchanges: to be declared, beside those that the queues name.
             routes: task name, glob or pattern to a queue or `Route`, or a function of the task's name.
             clock: where the time comes from, for tests.
@@ -103,7 +104,7 @@ class App:
         self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
-        named = {queue.name: queue for queue in queues}
+        named = {queue.name: queue for queue in (*_queues_of(routes), *queues)}
         self.default_queue = named.pop(default) if default in named else Queue(default)
         self.queues = (self.default_queue, *named.values())
         self.router = Router(routes, self.default_queue)
@@ -318,6 +319,11 @@ class _BoundTaskMaker(Protocol):
 def file_broker(path: Path) -> str:
     """Return the URL of the broker that needs no server, in the file ``path``."""
     return f"sqlite:///{quote(str(path))}"
+
+
+def _queues_of(routes: Routes | None) -> list[Queue]:
+    targets = routes.values() if isinstance(routes, Mapping) else ()
+    return [target for target in targets if isinstance(target, Queue)]
 
 
 def _exchanges_of(router: Router) -> list[Exchange]:

@@ -7,6 +7,7 @@ then is published together, so that many threads share round trips.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
             """Publish; the future has one receipt a message."""
             ...
 
+
+logger = logging.getLogger("celeriac.publisher")
 
 TRY_AGAIN = 0.05
 AT_ONCE = 1000
@@ -96,6 +99,7 @@ class Publisher:
     def publish(self, messages: Sequence[Message]) -> Future[Sequence[Receipt]]:
         """Publish; callable from any thread. The future has one receipt a message, or the error of them all."""
         entry = _Entry(messages)
+        entry.future.set_running_or_notify_cancel()  # a caller who goes away does not call back what may be on its way
         self._inbox.append(entry)
         if not self._awake:
             self._awake = True
@@ -144,9 +148,7 @@ class Publisher:
                 return
             if not declared_again and any(map(_was_ours, entries)):
                 declared_again = True
-                await self._connection.declare_again()
-                for entry in entries:
-                    _forget_returned(entry)
+                await self._restore(entries)
             entries = [entry for entry in entries if not self._answered(entry)]
             if not entries:
                 return
@@ -172,6 +174,18 @@ class Publisher:
                 raise
             for (entry, i), receipt in zip(chunk, receipts, strict=True):
                 entry.receipts[i] = receipt
+
+    async def _restore(self, entries: list[_Entry]) -> None:
+        """Declare again what someone has deleted, so that what came back for the want of it is sent again."""
+        try:
+            await self._connection.declare_again()
+        except ConnectionLost:
+            pass  # it is declared when the connection is open again
+        except (TransportError, ConfigurationError) as error:
+            logger.warning("cannot declare the queues again: %s", error)
+            return
+        for entry in entries:
+            _forget_returned(entry)
 
     async def _blame(self, entries: list[_Entry], error: Exception) -> None:
         """Let an error reach only the callers whose messages it speaks of."""

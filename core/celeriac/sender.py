@@ -47,8 +47,8 @@ class Sender:
         """Send one task and wait for its confirm; inside a `Batch`, only take it up."""
         client = self._app.client
         message = self._message(name, args, kwargs, options, task)
-        batch = _batch.get()
-        if batch is not None and batch.takes(self._app):
+        batch = _batch_of(self._app)
+        if batch is not None:
             batch.messages.append(message)
         else:
             client.portal.may_block()
@@ -66,16 +66,21 @@ class Sender:
         """Send one task from a coroutine; as `send`."""
         client = self._app.client
         message = self._message(name, args, kwargs, options, task)
-        batch = _batch.get()
-        if batch is not None and batch.takes(self._app):
+        batch = _batch_of(self._app)
+        if batch is not None:
             batch.messages.append(message)
         else:
             raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
         return AsyncResult(message.id, client)
 
     def send_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
-        """Send a task many times, pipelined: the next messages are built while the last are on their way."""
+        """Send a task many times, pipelined: the next messages are built while the last are on their way.
+
+        Inside a `Batch` they are only taken up.
+        """
         client = self._app.client
+        if (batch := _batch_of(self._app)) is not None:
+            return self._gather(batch, task, calls)
         client.portal.may_block()
         messages: list[Message] = []
         receipts: list[Receipt] = []
@@ -93,6 +98,8 @@ class Sender:
     async def asend_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times from a coroutine; as `send_many`."""
         client = self._app.client
+        if (batch := _batch_of(self._app)) is not None:
+            return self._gather(batch, task, calls)
         messages: list[Message] = []
         receipts: list[Receipt] = []
         pending: list[asyncio.Future[Sequence[Receipt]]] = []
@@ -105,6 +112,11 @@ class Sender:
             receipts += await future
         raise_for(messages, receipts)
         return [AsyncResult(message.id, client) for message in messages]
+
+    def _gather(self, batch: Batch, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
+        messages = [message for chunk in self._chunks(task, calls) for message in chunk]
+        batch.messages += messages
+        return [AsyncResult(message.id, self._app.client) for message in messages]
 
     def _chunks(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> Iterator[list[Message]]:
         rest = iter(calls)
@@ -178,9 +190,11 @@ class Batch:
         self._outer: Batch | None = None
         self.messages: list[Message] = []
 
-    def takes(self, app: App) -> bool:
-        """Return whether messages of ``app`` are gathered here."""
-        return app is self._app
+    def find(self, app: App) -> Batch | None:
+        """Return the innermost batch, from this one outwards, that gathers messages of ``app``."""
+        if app is self._app:
+            return self
+        return None if self._outer is None else self._outer.find(app)
 
     def __enter__(self) -> Self:
         """Begin to gather."""
@@ -212,7 +226,8 @@ class Batch:
         if messages := self._left(kind):
             receipts: list[Receipt] = []
             for future in _published(self._app.client, messages):
-                receipts.extend(await asyncio.wrap_future(future))
+                answered = await asyncio.wrap_future(future)
+                receipts += answered
             raise_for(messages, receipts)
 
     def _left(self, kind: type[BaseException] | None) -> list[Message]:
@@ -221,13 +236,19 @@ class Batch:
         messages, self.messages = self.messages, []
         if kind is not None:
             return []
-        if self._outer is not None and self._outer.takes(self._app):
-            self._outer.messages += messages
-            return []
-        return messages
+        outer = None if self._outer is None else self._outer.find(self._app)
+        if outer is None:
+            return messages
+        outer.messages += messages
+        return []
 
 
 _batch: ContextVar[Batch | None] = ContextVar("celeriac_batch", default=None)
+
+
+def _batch_of(app: App) -> Batch | None:
+    batch = _batch.get()
+    return None if batch is None else batch.find(app)
 
 
 def _published(client: Client, messages: Sequence[Message]) -> list[Future[Sequence[Receipt]]]:
@@ -248,20 +269,24 @@ def _moments(options: CallOptions, now: Callable[[], datetime]) -> tuple[datetim
         raise ConfigurationError("give a countdown or an eta, not both")
     start = _aware(options.eta) if options.eta is not None else None
     if options.countdown is not None:
-        start = now() + _duration("countdown", options.countdown)
+        start = _after(now(), "countdown", options.countdown)
     if options.expires is None:
         return start, None
     if isinstance(options.expires, datetime):
         return start, _aware(options.expires)
-    return start, now() + _duration("expires", options.expires)
+    return start, _after(now(), "expires", options.expires)
 
 
 def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _duration(what: str, value: float | timedelta) -> timedelta:
-    duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+def _after(now: datetime, what: str, value: float | timedelta) -> datetime:
+    try:
+        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+        moment = now + duration
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigurationError(f"{what}={value!r} is no duration; give seconds or a timedelta") from None
     if duration < timedelta(0):
         raise ConfigurationError(f"{what}={value} is negative; give seconds from now")
-    return duration
+    return moment

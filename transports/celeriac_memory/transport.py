@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 class MemoryTransport(Transport):
-    """``memory://name?lease=seconds`` (default 30): the broker of that name in this process."""
+    """``memory://name?lease=seconds`` (default 30): the broker of that name in this process.
+
+    Without a name it is the App's own.
+    """
+
+    scoped = True
 
     def __init__(
         self,
