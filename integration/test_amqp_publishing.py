@@ -1,4 +1,4 @@
-"""What becomes of publishes: paired returns, strange exchanges, large headers, a connection that is lost or given up."""
+"""What becomes of publishes: paired returns, strange exchanges, large headers, a lost or given-up connection."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_losing_the_out_connection_is_no_loss_of_the_transport(amqp_vhost) -> No
                 publishing_ = asyncio.ensure_future(transport.publish([message_to(queue) for _ in range(150)]))
                 await _under_way(transport)
                 transport._publisher._session.abort("test")
-                receipts = await publishing_
+                (receipts,) = await asyncio.gather(publishing_)
                 assert {receipt.outcome for receipt in receipts} <= {Outcome.UNCONFIRMED, Outcome.CONFIRMED}
                 assert receipts[-1].outcome is Outcome.UNCONFIRMED
                 assert (await transport.publish([message_to(queue)]))[0].ok
@@ -149,7 +149,7 @@ def test_losing_the_out_connection_is_no_loss_of_the_transport(amqp_vhost) -> No
 
 async def _under_way(transport: AmqpTransport) -> None:
     """Return in the very turn of the loop that has written something."""
-    while not transport._publisher._unanswered:
+    while not transport._publisher._unanswered:  # noqa: ASYNC110 - no event tells of the turn that wrote
         await asyncio.sleep(0)
 
 
@@ -162,6 +162,7 @@ def test_cancelling_a_publish_on_a_healthy_connection_harms_nobody(amqp_vhost) -
             cancelled = asyncio.ensure_future(transport.publish([message_to(queue) for _ in range(1000)]))
             await _under_way(transport)
             cancelled.cancel()
+            await asyncio.wait([cancelled])
             assert all(receipts[0].ok for receipts in await asyncio.gather(*others))
             assert (await transport.publish([message_to(queue)]))[0].ok
             assert transport._publisher._session is session
@@ -182,6 +183,7 @@ def test_giving_up_a_publish_that_stalls_resets_the_connection(amqp_vhost, monke
             neighbour = asyncio.ensure_future(transport.publish([message_to(queue)]))
             await asyncio.sleep(0.3)
             given_up.cancel()
+            await asyncio.wait([given_up])
             (receipt,) = await asyncio.wait_for(neighbour, 2)
             assert receipt.outcome is Outcome.UNCONFIRMED
             assert (await transport.publish([message_to(queue)]))[0].ok

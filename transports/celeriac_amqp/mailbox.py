@@ -28,6 +28,8 @@ from celeriac.message import Message
 from celeriac.protocol import parse_result_meta, result_meta
 from celeriac.results import ResultStore, StoreCapabilities
 from celeriac.states import FINAL
+from celeriac.transport_helpers import url_options
+from celeriac_amqp.address import OPTIONS
 from celeriac_amqp.declaring import CLASSIC
 from celeriac_amqp.transport import AmqpTransport
 
@@ -54,10 +56,17 @@ class AmqpMailbox(ResultStore):
     def __init__(self, urls: Sequence[str], *, clock: Clock, transport: Transport | None = None) -> None:
         """Name the mailbox.
 
+        Args:
+            urls: as the transport's, or ``rpc://``, Celery's name for it; read only for options that nobody knows.
+            clock: unused; the broker keeps the time.
+            transport: the process's.
+
         Raises:
             ConfigurationError: there is no AMQP transport to send through.
         """
         super().__init__(urls, clock=clock, transport=transport)
+        for url in urls:
+            url_options(url, OPTIONS)
         if not isinstance(transport, AmqpTransport):
             raise ConfigurationError(
                 "results by mailbox need an AMQP broker (amqp://...); with another one, name a result store by backend="
@@ -69,6 +78,7 @@ class AmqpMailbox(ResultStore):
         self._channel: Channel | None = None
         self._making = asyncio.Lock()
         self._wanted = False
+        self._opened = False
         self._latest_tag = 0
 
     def capabilities(self) -> StoreCapabilities:
@@ -79,11 +89,14 @@ class AmqpMailbox(ResultStore):
 
     async def open(self) -> None:
         """Take up the mailbox again after a loss, if there was one."""
+        self._broker.control()
+        self._opened = True
         if self._wanted:
             await self._consume()
 
     async def close(self) -> None:
         """Delete the mailbox."""
+        self._opened = False
         channel, self._channel = self._channel, None
         wanted, self._wanted = self._wanted, False
         self._records.clear()
@@ -97,6 +110,10 @@ class AmqpMailbox(ResultStore):
             with suppress(TransportError):
                 async with self._broker.control().scratch() as scratch:
                     await scratch.call("queue_delete", self.reply_to)
+
+    def _require_open(self) -> None:
+        if not self._opened:
+            raise ConnectionLost("the mailbox is not open")
 
     async def _consume(self) -> None:
         async with self._making:
@@ -117,6 +134,7 @@ class AmqpMailbox(ResultStore):
         Raises:
             PublishUnconfirmed: one may not have been sent.
         """
+        self._require_open()
         replies = [_reply(record) for record in records if record.reply_to]
         receipts = await self._broker.publish_unchecked(replies)
         failed = [receipt for receipt in receipts if not receipt.ok]
@@ -130,6 +148,7 @@ class AmqpMailbox(ResultStore):
 
     async def sent(self, ids: Sequence[str]) -> None:
         """Expect results for ``ids``; make the mailbox at the first."""
+        self._require_open()
         for task_id in ids:
             self._records.setdefault(task_id, None)
         if self._channel is None or self._channel.error is not None:
@@ -167,6 +186,7 @@ class AmqpMailbox(ResultStore):
 
     async def forget(self, ids: Sequence[str]) -> None:
         """Expect nothing more for ``ids``."""
+        self._require_open()
         for task_id in ids:
             self._records.pop(task_id, None)
 
@@ -178,6 +198,7 @@ class AmqpMailbox(ResultStore):
         )
 
     def _refuse_unknown(self, ids: Iterable[str]) -> None:
+        self._require_open()
         for task_id in ids:
             if task_id not in self._records:
                 raise NoResultStore(
