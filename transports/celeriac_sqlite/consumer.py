@@ -8,7 +8,7 @@ import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import ConnectionLost, TransportError, Unsupported
+from celeriac.errors import TransportError, Unsupported
 from celeriac.message import Dead, Delivery, Move, Requeue, SettleReceipt
 from celeriac.transport import Consumer
 from celeriac.transport_helpers import dead_letter
@@ -88,10 +88,8 @@ class SqliteConsumer(Consumer):
         held = {token: self._held.pop(token) for token in call.tokens}
         try:
             receipts = await self._session.write(settle, call, weight=len(held))
-        except ConnectionLost:
-            raise
-        except TransportError:  # nothing was written
-            self._held |= held
+        except TransportError:
+            self._held |= held  # nothing was written or, if the database was lost, the fence will know
             raise
         self._event.set()  # there is room again
         answers = dict(zip(call.tokens, receipts, strict=True))

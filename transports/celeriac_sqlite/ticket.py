@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAME = "ticket"
@@ -50,11 +50,11 @@ class Ticket:
             # never by closing alone: a forked child may share this open file
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def close(self, *, last: bool) -> None:
-        """Close the file; the ``last`` user of the folder removes both, unless somebody comes just then."""
+    def close(self, is_last: Callable[[], bool]) -> None:
+        """Close the file; the last user of the folder removes both, unless somebody comes just then."""
         try:
             with self.held():
-                if last and self._is_current():
+                if is_last() and self._is_current():
                     self._path.unlink()
                     self._folder.rmdir()
         except OSError:

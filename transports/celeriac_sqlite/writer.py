@@ -266,6 +266,6 @@ def _shut(database: Database | None, bell: Doorbell | None, ticket: Ticket | Non
         if bell is not None:
             bell.close()
         if bell is not None and ticket is not None:
-            ticket.close(last=not bell.others())
+            ticket.close(is_last=lambda: not bell.others())
     except Exception:  # closing never raises
         logger.debug("closing", exc_info=True)
