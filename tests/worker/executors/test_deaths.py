@@ -149,6 +149,39 @@ async def test_a_lifespan_that_fails_fails_the_pool(trial, tmp_path):
         assert "RuntimeError: no database" in text
 
 
+async def test_a_lifespan_that_ends_by_itself_ends_its_child(trial, tmp_path, caplog):
+    (tmp_path / "brittle_app.py").write_text(
+        "import asyncio\n"
+        "from celeriac.app import App\n"
+        "app = App(broker='memory://brittle')\n"
+        "@app.task(name='executors_app.bound', bind=True)\n"
+        "def give_way(self): self.request.state['loop'].call_soon_threadsafe(self.request.state['broken'].set)\n"
+        "async def break_down(event):\n"
+        "    await event.wait()\n"
+        "    raise RuntimeError('lost the database')\n"
+        "@app.lifespan\n"
+        "async def life():\n"
+        "    event = asyncio.Event()\n"
+        "    async with asyncio.TaskGroup() as group:\n"
+        "        group.create_task(break_down(event))\n"
+        "        yield {'loop': asyncio.get_running_loop(), 'broken': event}\n"
+    )
+    async with trial(locator=Locator(module="brittle_app", path=(str(tmp_path),))) as pool:
+        (pid,) = pool.pool.pids
+        pool.submit("bound")
+        await pool.until(lambda: pool.outcomes)
+        while pid in pool.pool.pids:  # noqa: ASYNC110 - the pool tells nobody of a death without jobs
+            await asyncio.sleep(0.01)
+        assert "lost the database" in caplog.text
+        assert pool.failures == []
+
+
+async def test_a_task_that_closes_our_descriptors(trial):
+    async with trial() as pool:
+        assert await pool.outcome(pool.submit("close_everything")) == Died(exit="exit code 1", beside=0)
+        assert await pool.run("echo", 1) == 1
+
+
 async def test_a_stopped_child_holds_up_nobody(trial):
     async with trial(concurrency=2) as pool:
         stopped = pool.submit("stop_myself")
@@ -163,6 +196,8 @@ async def test_an_idle_child_that_is_stopped_holds_up_nobody(trial):
     async with trial(concurrency=2) as pool:
         stopped, other = pool.pool.pids
         os.kill(stopped, signal.SIGSTOP)
+        while state_of(stopped) != "T":  # noqa: ASYNC110 - the kernel tells only its parent
+            await asyncio.sleep(0)
         for _ in range(10):
             assert await pool.run("pid") == other
         os.kill(stopped, signal.SIGCONT)
@@ -246,6 +281,11 @@ async def test_an_interrupted_neighbour_is_no_failure(trial, gate):
         await pool.all_begun(held)
         await pool.pool.stop(0)
         assert await pool.outcome(held) == Interrupted()
+
+
+def state_of(pid):
+    """Return the kernel's letter for what a process does."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def gone(pid):

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import errors
@@ -27,6 +27,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(PLAIN, min_size=1), st.integers(1, 50))
 def test_frames_come_out_whole_however_they_are_cut(values, step):
     data = b"".join(map(frame, values))
@@ -204,3 +205,21 @@ def test_memory():
     assert MemoryLimit(0).exceeded() == 0
     assert MemoryLimit(1 << 40).exceeded() == 0
     assert MemoryLimit(1).exceeded() > 1000
+
+
+def test_what_marshal_cannot_carry_is_made_plain():
+    from datetime import UTC, datetime
+    from decimal import Decimal
+    from enum import IntEnum, StrEnum
+    from types import MappingProxyType
+
+    class Word(StrEnum):
+        A = "a"
+
+    class Number(IntEnum):
+        ONE = 1
+
+    value = [Word.A, Number.ONE, True, Decimal("1.5"), datetime(2026, 1, 1, tzinfo=UTC), MappingProxyType({"b": b"x"})]
+    (found,) = FrameReader().feed(frame(value))
+    assert found == ["a", 1, True, "1.5", "2026-01-01T00:00:00+00:00", {"b": b"x"}]
+    assert [type(part) for part in found[:3]] == [str, int, bool]

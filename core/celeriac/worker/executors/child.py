@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 from contextvars import copy_context
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from celeriac.loading import load_app
@@ -52,6 +53,8 @@ def main(setup: dict[str, Any], lanes: list[int]) -> None:
     """
     sync, coroutines, outbox_socket, control = (_own(lane) for lane in lanes)
     outbox = Outbox(outbox_socket)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a task prints shows at once
     try:
         stamp_log_records()
         if setup["log"] is not None:
@@ -98,6 +101,7 @@ class Child:
         for thread in others:
             thread.join()
         self._loop_lane.stop().result()
+        self._loop_lane.join()
 
     def _work(self) -> None:
         """Run ``def`` tasks, one after the other.

@@ -182,6 +182,8 @@ class Family:
         unstarted: list[Job] = []
         for child in dead:
             del self._children[child.token]
+            if child.ready and child.failure:
+                _log.error("an executor has ended: %s", child.failure)
             its_ran, its_unstarted = child.bury()
             ran += its_ran
             unstarted += its_unstarted

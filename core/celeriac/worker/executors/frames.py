@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import marshal
 import struct
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,17 +17,39 @@ if TYPE_CHECKING:
     import socket
 
 _LENGTH = struct.Struct("=I")
+_PLAIN = (bool, int, float, str, bytes, type(None))
 RECEIVE_BYTES = 256 * 1024
 
 
 def frame(value: Any) -> bytes:
-    """Return ``value`` as one frame.
-
-    Raises:
-        ValueError: it holds something that is not plain data.
-    """
-    data = marshal.dumps(value)
+    """Return ``value`` as one frame."""
+    data = marshalled(value)
     return _LENGTH.pack(len(data)) + data
+
+
+def marshalled(value: Any) -> bytes:
+    """Return ``value`` marshalled; what marshal cannot carry (it may come from a foreign message) is made plain."""
+    try:
+        return marshal.dumps(value)
+    except ValueError:
+        return marshal.dumps(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` with subclasses as their base, mappings as dicts, moments in ISO 8601, and the rest as text."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int | float):
+        return float(value) if isinstance(value, float) else int(value)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
 class FrameReader:
@@ -82,11 +106,7 @@ class FrameWriter:
         self._closed = False
 
     def send(self, value: object) -> None:
-        """Append one frame, to be sent at the end of this turn of the loop.
-
-        Raises:
-            ValueError: it holds something that is not plain data.
-        """
+        """Append one frame, to be sent at the end of this turn of the loop."""
         if self._closed:
             return
         self._buffer += frame(value)

@@ -60,9 +60,8 @@ class Inbox:
         """Take back up to ``limit`` jobs that the child has not taken out: those put in last, in the order put in."""
         found = self._read()
         kept = 0 if limit is None else max(0, len(found) - limit)
-        for packet in found[:kept]:
-            packets.send_again(self._sender, packet)
-        return self._withdraw(found[kept:])
+        unkept = [packet for packet in found[:kept] if not packets.send_again(self._sender, packet)]
+        return self._withdraw(unkept + found[kept:])
 
     def close(self) -> None:
         """Close both ends."""

@@ -85,6 +85,11 @@ class LoopLane:
                 self.loop.call_soon_threadsafe(self._ended.set)
         return self._left
 
+    def join(self) -> None:
+        """Wait for the thread, which ends as soon as `stop`'s future is done."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         try:
             asyncio.run(self._main())

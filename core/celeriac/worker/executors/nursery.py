@@ -97,6 +97,9 @@ class Nursery:
         fault = _preload(Locator.from_wire(setup["locator"])) if setup["preload"] else None
         if fault:
             self._tell(REFUSED, fault)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # or each child would write it again
         gc.freeze()  # what is shared with the children stays shared
 
     def _spawn(self, token: int) -> Birth | None:

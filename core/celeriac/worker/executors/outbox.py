@@ -30,10 +30,10 @@ class Outbox:
         self._lock = threading.Lock()
 
     def send(self, *values: tuple[object, ...]) -> None:
-        """Write ``values``, in one piece, before returning. A process whose worker is gone ends here."""
+        """Write ``values``, in one piece, before returning. A process that cannot, ends here."""
         data = b"".join(map(frame, values))
         try:
             with self._lock:
                 self._sock.sendall(data)
-        except ConnectionError:
-            os._exit(1)  # nobody is left to tell, and the nursery is about to kill us
+        except OSError:
+            os._exit(1)  # the worker is gone, or a task has closed our descriptors: nobody can be told anything more

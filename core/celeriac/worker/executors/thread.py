@@ -56,6 +56,7 @@ class ThreadPool(Pool):
         self._sync: deque[Job] = deque()
         self._coroutines: deque[Job] = deque()
         self._taken: dict[int, Job] = {}
+        self._on_lane = 0
         self._work = threading.Condition()
         self._ending = False
         self._told: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -108,6 +109,7 @@ class ThreadPool(Pool):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.shield(asyncio.wrap_future(self._lane.stop()))
+                self._lane.join()
         self._tell()
         if not self._taken:
             for thread in self._threads:
@@ -140,8 +142,9 @@ class ThreadPool(Pool):
 
     def _fill_lane(self) -> None:
         """Hand coroutines to the loop that runs them, up to their number."""
-        while self._coroutines and sum(job.is_async for job in self._taken.values()) < self._options.coroutines:
+        while self._coroutines and self._on_lane < self._options.coroutines:
             job = self._coroutines.popleft()
+            self._on_lane += 1
             self._taken[job.seq] = job
             self._lane.loop.call_soon_threadsafe(self._begin, job)
 
@@ -176,6 +179,7 @@ class ThreadPool(Pool):
     def _finish(self, job: Job, outcome: Outcome) -> None:
         if self._taken.pop(job.seq, None) is None:
             return  # it was given up before it ended
+        self._on_lane -= job.is_async
         self._calls.finished(job, outcome)
         self._fill_lane()
         self._news.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import marshal
-from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from celeriac.errors import CeleriacError, TransportError
 from celeriac.message import Message, Receipt
 from celeriac.message import Outcome as Sent
 from celeriac.protocol import ErrorData
+from celeriac.worker.executors.frames import marshalled
 from celeriac.worker.job import Assignment, Failed, Outcome, Rejected, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SUCCEEDED, _FAILED, _REJECTED = range(3)
-_PLAIN = (bool, int, float, str, bytes, type(None))
 _MESSAGE = tuple(each.name for each in fields(Message))
 
 
@@ -35,10 +34,7 @@ def pack_assignment(assignment: Assignment) -> bytes:
         assignment.compression,
         assignment.request,
     )
-    try:
-        return marshal.dumps(values)
-    except ValueError:  # a header of a foreign message holds something that is not plain
-        return marshal.dumps(plain(values))
+    return marshalled(values)
 
 
 def unpack_assignment(data: bytes) -> Assignment:
@@ -87,7 +83,7 @@ def outcome_from_wire(values: Sequence[Any]) -> Succeeded | Failed | Rejected:
 
 def messages_to_wire(messages: Iterable[Message]) -> list[tuple[Any, ...]]:
     """Return messages as tuples, in the order of their fields."""
-    return [tuple(plain(getattr(message, name)) for name in _MESSAGE) for message in messages]
+    return [tuple(getattr(message, name) for name in _MESSAGE) for message in messages]
 
 
 def messages_from_wire(values: Iterable[Sequence[Any]]) -> list[Message]:
@@ -118,20 +114,3 @@ def error_from_wire(name: str, text: str) -> CeleriacError:
         with contextlib.suppress(TypeError):  # a class that is built from more than a text
             return kind(text)
     return TransportError(f"{name}: {text}")
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` with what marshal cannot carry made simpler: subclasses, mappings, moments, decimals."""
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, Mapping):
-        return {plain(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int | float):
-        return float(value) if isinstance(value, float) else int(value)
-    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
