@@ -151,7 +151,9 @@ def url_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str
 
 def masked(url: str) -> str:
     """Return ``url`` with its password, and any secret in its query, as ``**``."""
-    url = re.sub(r"(?<=://)([^/@?#]*?):[^/?#]*@", r"\1:**@", url)
+    # up to the last @, however wrongly the password was written into the URL; a URL may lack its scheme
+    url = re.sub(r"(?<=://)([^:@/?#]*):.*@", r"\1:**@", url)
+    url = re.sub(r"^([^:@/?#]*):(?!//).*@", r"\1:**@", url)
     return re.sub(r"((?:password|secret|token|key)[^=&]*=)[^&]+", r"\1**", url, flags=re.IGNORECASE)
 
 

@@ -1,0 +1,187 @@
+"""Plugging in: schemes, strangers, and the errors that say what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from celeriac import plugins as module
+from celeriac.errors import ConfigurationError, PluginError
+from celeriac.hookspecs import hookimpl
+from celeriac.plugins import Installed, Plugins, is_bare
+from celeriac.transport import Transport
+from celeriac.transport_helpers import masked
+from celeriac_memory.store import MemoryResultStore
+from celeriac_memory.transport import MemoryTransport
+
+
+class Stranger(MemoryTransport):
+    """A transport that somebody else wrote."""
+
+
+def offers(scheme: str, factory):
+    class Plugin:
+        @hookimpl
+        def celeriac_transports(self):
+            return {scheme: factory}
+
+    return Plugin()
+
+
+def missing():
+    import no_such_driver  # noqa: F401
+
+
+def test_our_own_come_by_their_entry_points() -> None:
+    plugins = Plugins()
+    assert {"memory", "sqlite", "amqp"} <= plugins.transports().keys()
+    assert plugins.transport("memory://x") is MemoryTransport
+    assert plugins.result_store("memory://x") is MemoryResultStore
+    assert [each.error for each in plugins.installed if each.distribution == "celeriac"] == [None] * 3
+
+
+def test_a_stranger_s_is_found_by_its_scheme_in_that_app_only() -> None:
+    mine, other = Plugins(), Plugins()
+    mine.register(offers("strange", lambda: Stranger))
+    assert mine.transport("strange://x") is Stranger
+    with pytest.raises(ConfigurationError, match="no plugin for the broker strange://; installed: "):
+        other.transport("strange://x")
+
+
+def test_two_for_one_scheme_are_refused() -> None:
+    plugins = Plugins()
+    plugins.register(offers("memory", lambda: Stranger))
+    with pytest.raises(PluginError, match="two plugins claim the scheme 'memory'"):
+        plugins.transport("memory://x")
+
+
+def test_one_object_is_registered_once() -> None:
+    plugins, plugin = Plugins(), offers("strange", lambda: Stranger)
+    plugins.register(plugin)
+    with pytest.raises(ValueError, match="already registered"):
+        plugins.register(plugin)
+
+
+@pytest.mark.parametrize("url", ["", "memory", "memory:x", "localhost:5672"])
+def test_what_is_no_url_says_how_to_write_one(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="write scheme://"):
+        Plugins().transport(url)
+
+
+def test_a_password_is_not_shown() -> None:
+    for url in ("nope://user:open-sesame@host/", "user:open-sesame@host"):
+        with pytest.raises(ConfigurationError) as raised:
+            Plugins().transport(url)
+        assert "open-sesame" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("amqp://user:open-sesame@host:5672/v", "amqp://user:**@host:5672/v"),
+        ("amqp://:open-sesame@host", "amqp://:**@host"),
+        ("amqp://user:open@sesame@host", "amqp://user:**@host"),
+        ("amqp://user:open/sesame@host", "amqp://user:**@host"),
+        ("amqp://user:open#sesame?@host", "amqp://user:**@host"),
+        ("user:open-sesame@host", "user:**@host"),
+        ("amqp://host:5672/v", "amqp://host:5672/v"),
+        ("amqp://user@host/v?heartbeat=10", "amqp://user@host/v?heartbeat=10"),
+        ("x://host/?ssl_password=open-sesame&a=1", "x://host/?ssl_password=**&a=1"),
+        ("sqlite:///a/b.db", "sqlite:///a/b.db"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_secrets_are_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_a_missing_driver_is_named_with_what_to_install() -> None:
+    plugins = Plugins()
+    plugins.register(offers("strange", missing))
+    with pytest.raises(
+        PluginError, match=r"needs 'no_such_driver', which is not installed; pip install 'celeriac"
+    ) as e:
+        plugins.transport("strange://x")
+    assert isinstance(e.value.__cause__, ImportError)
+    assert plugins.transport("memory://x") is MemoryTransport, "the others go on"
+
+
+def test_the_extra_of_a_missing_driver_is_its_plugin_s_name(monkeypatch) -> None:
+    plugin = SimpleNamespace(__name__=missing.__module__)
+    installed = Installed(name="strange", distribution="celeriac-strange", version="1", module=missing.__module__)
+    monkeypatch.setattr(module, "_loaded_entry_points", lambda: ((installed, plugin),))
+    plugins = Plugins()
+    plugins.register(offers("strange", missing))
+    with pytest.raises(PluginError, match=r"pip install 'celeriac-strange\[strange\]'"):
+        plugins.transport("strange://x")
+
+
+@pytest.mark.parametrize("wrong", [dict, MemoryResultStore, MemoryTransport(["memory://x"], clock=None, on_lost=None)])
+def test_what_is_no_transport_is_refused(wrong) -> None:
+    plugins = Plugins()
+    plugins.register(offers("strange", lambda: wrong))
+    with pytest.raises(PluginError, match="which is no Transport"):
+        plugins.transport("strange://x")
+
+
+def test_another_contract_is_refused() -> None:
+    class Old(MemoryTransport):
+        contract = 0
+
+    plugins = Plugins()
+    plugins.register(offers("strange", lambda: Old))
+    with pytest.raises(PluginError, match="written for contract 0, this celeriac has 1"):
+        plugins.transport("strange://x")
+
+
+def test_a_plugin_that_does_not_load_harms_no_other_and_is_named(monkeypatch) -> None:
+    class Broken:
+        name, module, dist = "broken", "broken", SimpleNamespace(name="broken-dist", version="1")
+
+        def load(self):
+            raise RuntimeError("not today")
+
+    points = [*module.entry_points(group="celeriac"), Broken()]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    module._loaded_entry_points.cache_clear()
+    try:
+        plugins = Plugins()
+        assert plugins.transport("memory://x") is MemoryTransport
+        with pytest.raises(ConfigurationError, match=r"broken did not load \(RuntimeError: not today\)"):
+            plugins.transport("strange://x")
+    finally:
+        module._loaded_entry_points.cache_clear()
+
+
+def test_every_call_can_be_traced() -> None:
+    code = "from celeriac.plugins import Plugins; Plugins().transports()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"CELERIAC_PLUGIN_TRACE": "1"}, capture_output=True, text=True, check=True
+    )
+    assert "celeriac_transports" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("memory://", True),
+        ("memory:///", True),
+        ("memory://?lease=3", True),
+        ("memory://name", False),
+        ("sqlite:///file.db", False),
+        ("amqp://guest@host//", False),
+    ],
+)
+def test_a_bare_url_names_nothing_that_could_be_shared(url: str, bare: bool) -> None:  # noqa: FBT001 - a table
+    assert is_bare(url) is bare
+
+
+def test_a_transport_cannot_be_made_half() -> None:
+    class Half(Transport):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half(["x://"], clock=None, on_lost=None)
