@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
+from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ DEFAULT_EXPIRY = timedelta(days=1)
 @dataclass(slots=True)
 class _Group:
     members: set[str] = field(default_factory=set)
-    forget_at: datetime | None = None  # known once it is complete
+    complete: bool = False
 
 
 class Shelf:
@@ -29,8 +31,10 @@ class Shelf:
         """Start empty."""
         self._lock = threading.Lock()
         self._records: dict[str, ResultRecord] = {}
+        self._expiries: list[tuple[datetime, str]] = []  # a heap; an entry whose record has changed is passed over
         self._groups: dict[str, _Group] = {}
-        self._watchers: list[Callable[[ResultRecord], None]] = []
+        self._complete: deque[tuple[datetime, str]] = deque()  # when a group is forgotten, and its name
+        self._watchers: dict[str, list[Callable[[ResultRecord], None]]] = {}
 
     def sent(self, ids: Iterable[str]) -> None:
         """Write PENDING for each id that has no record."""
@@ -51,8 +55,10 @@ class Shelf:
         if record.expires_at is None and record.state in FINAL:
             record = replace(record, expires_at=now + DEFAULT_EXPIRY)
         self._records[record.task_id] = record
+        if record.expires_at is not None:
+            heapq.heappush(self._expiries, (record.expires_at, record.task_id))
         if record.state in FINAL:
-            for watcher in self._watchers:
+            for watcher in self._watchers.get(record.task_id, ()):
                 watcher(record)
         return True
 
@@ -67,15 +73,18 @@ class Shelf:
         with self._lock:
             self._expire(now)
             for task_id in ids:
+                self._watchers.setdefault(task_id, []).append(watcher)
                 known = self._records.get(task_id)
                 if known is not None and known.state in FINAL:
                     watcher(known)
-            self._watchers.append(watcher)
 
-    def unwatch(self, watcher: Callable[[ResultRecord], None]) -> None:
+    def unwatch(self, watcher: Callable[[ResultRecord], None], ids: Iterable[str]) -> None:
         """Stop calling."""
         with self._lock:
-            self._watchers.remove(watcher)
+            for task_id in ids:
+                self._watchers[task_id].remove(watcher)
+                if not self._watchers[task_id]:
+                    del self._watchers[task_id]
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop records."""
@@ -89,13 +98,17 @@ class Shelf:
             self._expire(now)
             joined = self._groups.setdefault(group, _Group())
             joined.members.add(member)
-            if joined.forget_at is not None or len(joined.members) < size:
+            if joined.complete or len(joined.members) < size:
                 return False
-            joined.forget_at = now + DEFAULT_EXPIRY
+            joined.complete = True
+            self._complete.append((now + DEFAULT_EXPIRY, group))
             return True
 
     def _expire(self, now: datetime) -> None:
-        for task_id in [r.task_id for r in self._records.values() if r.expires_at is not None and r.expires_at <= now]:
-            del self._records[task_id]
-        for name in [name for name, g in self._groups.items() if g.forget_at is not None and g.forget_at <= now]:
-            del self._groups[name]
+        while self._expiries and self._expiries[0][0] <= now:
+            moment, task_id = heapq.heappop(self._expiries)
+            known = self._records.get(task_id)
+            if known is not None and known.expires_at == moment:
+                del self._records[task_id]
+        while self._complete and self._complete[0][0] <= now:
+            del self._groups[self._complete.popleft()[1]]

@@ -54,8 +54,9 @@ class MemoryResultStore(ResultStore):
 
     async def wait(self, ids: Sequence[str]) -> AsyncIterator[ResultRecord]:
         """Yield the final records as they come."""
-        shelf, inbox, missing = self._opened(), Inbox["ResultRecord"](), set(ids)
-        shelf.watch(inbox.put, missing, self.clock.now())
+        shelf, inbox, wanted = self._opened(), Inbox["ResultRecord"](), frozenset(ids)
+        missing = set(wanted)
+        shelf.watch(inbox.put, wanted, self.clock.now())
         try:
             while missing:
                 record = await anext(inbox)
@@ -63,7 +64,7 @@ class MemoryResultStore(ResultStore):
                     missing.discard(record.task_id)
                     yield record
         finally:
-            shelf.unwatch(inbox.put)
+            shelf.unwatch(inbox.put, wanted)
 
     async def forget(self, ids: Sequence[str]) -> None:
         """Drop what is stored of ``ids``."""
