@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import traceback
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from celeriac.client import Client
 
-_OWN_FILES = str(Path(celeriac.__file__).parent)
+_NOT_THEIRS = (str(Path(celeriac.__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
 
 
 class AppImportError(CeleriacError):
@@ -105,6 +106,6 @@ def _load(text: str) -> App:
 def _user_traceback(error: BaseException) -> str:
     """Return the traceback from the first frame that is the user's."""
     frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith((_OWN_FILES, "<frozen importlib")):
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_NOT_THEIRS):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))

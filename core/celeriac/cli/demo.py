@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, _app: App | None) -> int:
         try:
             with _worker(url, folder):
                 say.line(f"  ready after {_monotonic() - begun:.1f} s")
-                with_addresses(app, url, None)
+                with_addresses(app, url, url)
                 wrong = _exchange(say)
         finally:
             app.close()
@@ -137,7 +137,8 @@ def _value(result: AsyncResult[Any]) -> Any:
 def _worker(url: str, folder: str) -> Iterator[None]:
     """Run a worker process in ``folder`` while the block lasts."""
     log = Path(folder) / "worker.log"
-    command = [sys.executable, "-m", "celeriac", "-A", "celeriac.cli.demo_app", "worker", "-b", url, "-c", "2"]
+    where = ["-A", "celeriac.cli.demo_app", "-b", url, "--result-backend", url]
+    command = [sys.executable, "-m", "celeriac", "worker", *where, "-c", "2"]
     with log.open("wb") as errors, _process(command, folder, errors) as process:
         ready = threading.Event()
         reader = threading.Thread(target=_read, args=(process, ready), daemon=True)

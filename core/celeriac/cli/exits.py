@@ -14,6 +14,7 @@ code  meaning
 77    the broker refused the credentials, the virtual host or a permission
 78    a URL, a setting or a declaration cannot work, or no App was found
 130   interrupted from the keyboard
+141   nobody reads our output any more
 ====  ==================================================================================================
 """
 
@@ -44,6 +45,7 @@ NOT_YET = 75
 REFUSED = 77
 MISCONFIGURED = 78
 INTERRUPTED = 130
+UNREAD = 141
 
 LONGEST_MESSAGE = 600
 HELP = "See {prog} --help"

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
     except BrokenPipeError:  # whoever read us has gone: `celeriac tasks | head`
         with contextlib.suppress(OSError):
             sys.stdout.close()
-        return exits.OK
+        return exits.UNREAD
 
 
 def _before_the_command() -> Parser:

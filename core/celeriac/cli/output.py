@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """Print one value as JSON; what JSON does not know is shown as text."""
-    print(json.dumps(value, default=str, ensure_ascii=False))
+    """Print one value as JSON, on one line; what JSON does not know is shown as text."""
+    print(json.dumps(value, default=str, ensure_ascii=False), flush=True)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -114,6 +114,7 @@ class ThreadPool(Pool):
         if not self._taken:
             for thread in self._threads:
                 thread.join()
+        self._threads.clear()  # one that was left to itself is not waited for by a second stop either
         for job in list(self._taken.values()):
             self._finish(job, Interrupted())
 

@@ -1,0 +1,83 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+from tests.cli.conftest import environment
+
+from celeriac import cli
+from celeriac.cli import demo, exits
+
+
+def run(tmp_path, *args, **more):
+    temporary = tmp_path / "temporary folder #%20"
+    temporary.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "celeriac", "demo", *args],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(temporary), **more),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not list(temporary.iterdir()), "it leaves something behind"
+    return done
+
+
+def test_it_shows_results_and_leaves_nothing(tmp_path):
+    begun = time.monotonic()
+    done = run(tmp_path)
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    assert not done.stderr
+    assert "factors(600851475143) = [71, 839, 1471, 6857]" in done.stdout
+    assert "greet('task 50') = 'hello task 50'" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
+    assert "what to try next" in done.stdout
+    assert time.monotonic() - begun < 15
+
+
+def test_the_environment_does_not_lead_it_astray(tmp_path):
+    done = run(tmp_path, "--json", CELERIAC_BROKER="amqp://nowhere.invalid", CELERIAC_BACKEND="foo://x")
+    assert done.returncode == exits.OK, done.stderr
+    assert json.loads(done.stdout)["ok"] is True
+
+
+def test_a_wrong_result_is_no_success(monkeypatch, capsys):
+    right = demo._value
+    monkeypatch.setattr(demo, "_value", lambda result: 7 if right(result) == "hello task 3" else right(result))
+    assert cli.main(["demo", "--json"]) == exits.FAILED
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["ok"] is False
+    assert shown["wrong"] == ["greet('task 3') gave 7, not 'hello task 3'"]
+
+
+def test_a_worker_that_does_not_start_is_shown(monkeypatch, capsys):
+    monkeypatch.setattr(demo, "file_broker", lambda path: "foo://x")
+    assert cli.main(["demo"]) == exits.FAILED
+    err = capsys.readouterr().err
+    assert "the worker did not start" in err
+    assert "foo://" in err
+
+
+def test_interrupting_it_ends_its_worker(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celeriac", "demo"],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert "a worker process" in process.stdout.readline()
+        assert "ready" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode in {exits.INTERRUPTED, exits.OK}  # the latter: it was quicker than the signal
+    assert not err
+    assert not list(tmp_path.iterdir())
