@@ -134,10 +134,11 @@ def test_losing_the_out_connection_is_no_loss_of_the_transport(amqp_vhost) -> No
             async with transport.consume([queue.name], prefetch=1) as consumer:
                 await transport.publish([message_to(queue)])
                 held = await take(consumer, 1)
-                publishing_ = asyncio.ensure_future(transport.publish([message_to(queue) for _ in range(150)]))
+                many = [message_to(queue) for _ in range(150)]
+                under_way = asyncio.ensure_future(transport.publish(many))
                 await _under_way(transport)
                 transport._publisher._session.abort("test")
-                (receipts,) = await asyncio.gather(publishing_)
+                receipts = await under_way
                 assert {receipt.outcome for receipt in receipts} <= {Outcome.UNCONFIRMED, Outcome.CONFIRMED}
                 assert receipts[-1].outcome is Outcome.UNCONFIRMED
                 assert (await transport.publish([message_to(queue)]))[0].ok
@@ -159,7 +160,8 @@ def test_cancelling_a_publish_on_a_healthy_connection_harms_nobody(amqp_vhost) -
             await transport.publish([message_to(queue)])
             session = transport._publisher._session
             others = [asyncio.ensure_future(transport.publish([message_to(queue)])) for _ in range(20)]
-            cancelled = asyncio.ensure_future(transport.publish([message_to(queue) for _ in range(1000)]))
+            many = [message_to(queue) for _ in range(1000)]
+            cancelled = asyncio.ensure_future(transport.publish(many))
             await _under_way(transport)
             cancelled.cancel()
             await asyncio.wait([cancelled])

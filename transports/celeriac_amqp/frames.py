@@ -5,8 +5,9 @@
 - What is written within one turn of the loop goes to the socket at once; pika makes one system call a frame.
 - The socket is read 64 KiB at a time, and frames are cut out by offset; pika reads 4 KiB and moves the rest each time.
 
-Measured beside plain pika on one machine (2 cores, RabbitMQ 3.10): consuming and acking costs 26 us of CPU a message
-instead of 47, publishing pipelined 17 instead of 35.
+Measured in one run beside plain pika (2 cores, RabbitMQ 3.10, classic queue, a task message of ten headers, CPU of the
+client a message): publishing pipelined and confirmed 15 us, plain pika 22; consuming, with each message decoded and
+settled by its own token, 22 us, plain pika's bare callback 20.
 """
 
 # pyright: reportAttributeAccessIssue=false
