@@ -143,7 +143,7 @@ def _read(name: str, value: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{name}={masked(str(value))!r}: {error}") from None
+        raise ConfigurationError(f"{name}={masked(str(value))!r}: {masked(str(error))}") from None
 
 
 _told: set[str] = set()

@@ -65,7 +65,7 @@ def test_interrupting_it_ends_its_worker(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "celeriac", "demo"],
         cwd=tmp_path,
-        env=environment(TMPDIR=str(tmp_path)),
+        env=environment(TMPDIR=str(tmp_path), PYTHONWARNINGS="default"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
