@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -76,18 +77,22 @@ class AmqpNode:
 
     Attributes:
         url: where it listens.
+        tls_url: where it listens for TLS, with a certificate for ``localhost``.
+        certificate: signs itself.
     """
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-            port, other = first.getsockname()[1], second.getsockname()[1]
+        port, tls_port, other = _free_ports(3)
+        self.certificate, key = _certificate(folder)
+        self.tls_url = f"amqps://guest:guest@localhost:{tls_port}"
         self.url = f"amqp://guest:guest@127.0.0.1:{port}"
         self.name = f"celeriac-{port}@localhost"
         self._folder = folder
         config = folder / "advanced.config"
         config.write_text(
             "[{rabbit,[{consumer_timeout,4000},{channel_tick_interval,1000},"
-            f'{{tcp_listeners,[{{"127.0.0.1",{port}}}]}}]}}].'
+            f'{{tcp_listeners,[{{"127.0.0.1",{port}}}]}},{{ssl_listeners,[{{"127.0.0.1",{tls_port}}}]}},'
+            f'{{ssl_options,[{{certfile,"{self.certificate}"}},{{keyfile,"{key}"}}]}}]}}].'
         )
         self._environment = {
             **os.environ,
@@ -165,6 +170,26 @@ def _container() -> Iterator[str]:
         yield f"amqp://guest:guest@{container.get_container_host_ip()}:{port}"
     finally:
         container.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made = subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return certificate, key
 
 
 def _answers(host: str, port: int) -> bool:

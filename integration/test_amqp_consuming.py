@@ -14,8 +14,8 @@ import pytest
 from pika import spec
 
 from celeriac.clock import SystemClock
-from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost
-from celeriac.message import REQUEUE, Settlement, SettleReceipt
+from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, PublishError
+from celeriac.message import REQUEUE, Dead, DeadLetter, Settlement, SettleReceipt
 from celeriac.testing.conformance.case import eventually, unique
 from celeriac.testing.conformance.transport_case import ids, message_to, settled, take, take_all
 from celeriac.topology import Queue, Topology
@@ -175,6 +175,25 @@ def test_a_requeue_storm_is_left_to_its_caller_but_a_delay_is_not_early(amqp_vho
                 assert datetime.now(UTC) >= due
                 assert (held.message.priority, held.message.headers) == (9, {"id": "x", "n": 1.25})
                 await settled(consumer, [held])
+
+    asyncio.run(body())
+
+
+def test_a_dead_letter_queue_that_was_deleted_is_made_again(amqp_vhost) -> None:
+    async def body() -> None:
+        async with opened(amqp_vhost) as (transport, queue):
+            letter = Dead(DeadLetter(reason="test"))
+            await transport.publish([message_to(queue), message_to(queue)])
+            async with transport.consume([queue.name], prefetch=2) as consumer:
+                first, second = await take(consumer, 2)
+                await settled(consumer, [first], letter)
+                async with transport.control().scratch() as channel:
+                    await channel.call("queue_delete", queue.name + ".dead")
+                with pytest.raises(PublishError):
+                    await consumer.settle([Settlement(second.token, letter)])
+                await settled(consumer, [second], letter)
+            assert ids(await transport.peek(queue.name + ".dead", 5)) == ids([second])
+            await transport.delete(queue.name + ".dead")
 
     asyncio.run(body())
 

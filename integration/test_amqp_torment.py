@@ -212,3 +212,24 @@ def test_a_broker_that_goes_and_comes_back(amqp_node) -> None:
             assert (await transport.publish([Message(id="after", routing_key=queue.name)]))[0].ok
 
     asyncio.run(body())
+
+
+def test_tls(amqp_node) -> None:
+    async def body() -> None:
+        trusted = f"{amqp_node.tls_url}?cafile={amqp_node.certificate}"
+        for url in (trusted, amqp_node.tls_url + "?verify=no"):
+            async with opened(url) as transport:
+                queue = await declared(transport)
+                await transport.publish([message_to(queue, body=b"x" * 300_000), message_to(queue)])
+                async with transport.consume([queue.name], prefetch=5) as consumer:
+                    await settled(consumer, await take(consumer, 2))
+                session = transport._publisher._session
+                session.abort("test")
+                await asyncio.wait([session._closed], timeout=5)
+                assert (await transport.publish([message_to(queue)]))[0].ok
+        for url in (amqp_node.tls_url, trusted.replace("localhost", "127.0.0.1")):
+            with pytest.raises(ConnectionLost, match="certificate verify failed"):
+                async with opened(url):
+                    pass
+
+    asyncio.run(body())

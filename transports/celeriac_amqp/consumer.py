@@ -232,6 +232,7 @@ class AmqpConsumer(Consumer):
             receipts = await self._transport.publish(messages)
             failed = [message for message, receipt in zip(messages, receipts, strict=True) if not receipt.ok]
             if failed:
+                self._transport.declarations.forget_dead()
                 raise PublishErrors(receipts, failed)
 
     async def _replacements(self, token: Token, action: Action) -> Sequence[Message]:

@@ -136,6 +136,10 @@ class Declarations:
         self.routes.remove_queue(name)
         self._modes.pop(name, None)
         self._bindings.pop(name, None)
+        self.forget_dead()
+
+    def forget_dead(self) -> None:
+        """Take no dead-letter queue as made: somebody may have deleted one."""
         self._dead.clear()
 
     async def _exchange(self, channel: Channel, name: str, kind: str, mode: DeclareMode) -> None:
