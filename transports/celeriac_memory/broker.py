@@ -213,14 +213,11 @@ class Broker:
     def extend(self, window: Window, tokens: Sequence[object], now: datetime) -> list[bool]:
         """Renew leases for a whole lease from now; ``False`` where it is lost."""
         self._tick(window, now)
-        answers = []
-        for token in tokens:
-            mine = isinstance(token, Token) and token.window == window.id
-            held = window.held.get(token.serial) if mine and isinstance(token, Token) else None
-            if held is not None:
-                held.until = now + window.lease
-            answers.append(held is not None)
-        return answers
+        held = [window.held.get(_serial(window, token)) for token in tokens]
+        for one in held:
+            if one is not None:
+                one.until = now + window.lease
+        return [one is not None for one in held]
 
     @_locked
     def leave(self, window: Window, now: datetime, *, lost: bool) -> None:
@@ -340,12 +337,13 @@ def _delivery(token: object, held: Held) -> Delivery:
 
 
 def _serials(window: Window, settlements: Sequence[Settlement]) -> list[int]:
-    """Return the serial of each settlement; 0, which is held by nobody, for a token of another window."""
-    serials = []
-    for settlement in settlements:
-        token = settlement.token
-        serials.append(token.serial if isinstance(token, Token) and token.window == window.id else 0)
+    serials = [_serial(window, settlement.token) for settlement in settlements]
     ours = [serial for serial in serials if serial]
     if len(set(ours)) < len(ours) or not window.unsettled.issuperset(ours):
         raise ValueError("a delivery is settled once: a token of this call was settled before")
     return serials
+
+
+def _serial(window: Window, token: object) -> int:
+    """Return the serial of ``token``; 0, which is held by nobody, if it is of another window."""
+    return token.serial if isinstance(token, Token) and token.window == window.id else 0

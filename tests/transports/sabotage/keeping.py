@@ -258,3 +258,16 @@ class ConfirmsWhatIsLost(Spoiled):
             return await super().publish(messages)
         except ConnectionLost:
             return [CONFIRMED for _ in messages]
+
+
+@breaks("LOSS-1", "everyone_is_told")
+class LeavesItsListenersDeaf(Spoiled):
+    @asynccontextmanager
+    async def listen(self, topic):
+        ends = self._link._ends
+        async with super().listen(topic) as heard:
+            told = ends.pop()
+            try:
+                yield heard
+            finally:
+                ends.append(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from celeriac.message import Settlement, SettleReceipt
 from celeriac.testing.conformance.clauses import clause, lacks, requires
@@ -16,6 +17,7 @@ from celeriac.testing.conformance.transport_case import (
     take,
 )
 
+LONGEST_LEASE = timedelta(seconds=5)
 SLACK = 2.0  # seconds beyond the lease until it is noticed
 
 
@@ -29,6 +31,7 @@ class LeaseTests(TransportCase):
         self._first = await self.open()
         lease = (await self.capabilities()).lease
         assert lease is not None, "the URLs of lease_urls must have a lease where transport_urls have one"
+        assert lease <= LONGEST_LEASE, f"a lease of {lease} is long to wait for: give the fixture lease_urls"
         return lease.total_seconds()
 
     @clause("LEA-1", "SET-9", "SET-10", "LEA-2")

@@ -10,7 +10,7 @@ import pytest
 
 from celeriac.errors import ConnectionLost, TransportError
 from celeriac.message import Outcome, Settlement
-from celeriac.testing.conformance.case import eventually, patience
+from celeriac.testing.conformance.case import eventually, patience, unique
 from celeriac.testing.conformance.clauses import clause
 from celeriac.testing.conformance.transport_case import (
     TransportCase,
@@ -41,19 +41,23 @@ class LossTests(TransportCase):
 
     @clause("LOSS-1")
     async def test_everyone_is_told(self) -> None:
-        """`on_lost` once; a waiting `receive`, the next one, and `settle` raise `ConnectionLost`."""
+        """`on_lost` once; a waiting `receive`, the next one, `settle`, and a listener raise `ConnectionLost`."""
         self.gift("cut")
         transport = await self.open(on_lost=self.losses.append)
         queue = await self.queue(transport)
         await self.filled(transport, queue, 1)
-        async with transport.consume([queue.name], prefetch=5) as consumer:
+        listening = transport.listen(unique("kit"))
+        async with transport.consume([queue.name], prefetch=5) as consumer, listening as heard:
             (held,) = await take(consumer, 1)
             receiving = asyncio.ensure_future(consumer.receive(1, 4 * patience.get()))
-            await asyncio.wait([receiving], timeout=0.1)
+            hearing = asyncio.ensure_future(anext(heard))
+            await asyncio.wait([receiving, hearing], timeout=0.1)
             await self._cut(transport)
             async with asyncio.timeout(patience.get()):
                 with pytest.raises(ConnectionLost):
                     await receiving
+                with pytest.raises(ConnectionLost):
+                    await hearing
                 with pytest.raises(ConnectionLost):
                     await consumer.receive(1, 1)
                 with pytest.raises(ConnectionLost):
