@@ -28,6 +28,10 @@ def url():
     forget(name)
 
 
+def run(main):
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 def ignore(_error):
     """Nobody cares."""
 
@@ -67,7 +71,7 @@ def test_a_week_of_delay_passes_in_no_time(url):
             assert ids(await consumer.receive(1, 0)) == [late.id]
         await transport.close()
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_a_requeue_and_a_lease_in_virtual_time(url):
@@ -95,7 +99,7 @@ def test_a_requeue_and_a_lease_in_virtual_time(url):
             assert await other.settle([Settlement(taken.token)]) == [SettleReceipt.DONE]
         await transport.close()
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_a_sleeper_notices_what_is_due_sooner(url):
@@ -114,7 +118,7 @@ def test_a_sleeper_notices_what_is_due_sooner(url):
             assert ids(await receiving) == [near.id]
         await transport.close()
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_several_threads_and_loops(url):
@@ -141,13 +145,13 @@ def test_several_threads_and_loops(url):
         for _ in range(count):
             assert (await transport.publish([message()]))[0].ok
 
-    def run():
+    def judge():
         try:
             asyncio.run(work())
         except BaseException as error:  # noqa: BLE001 - it is the other thread that judges
             failures.append(error)
 
-    workers = [threading.Thread(target=run) for _ in range(threads)]
+    workers = [threading.Thread(target=judge) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -176,17 +180,25 @@ def test_a_sleeper_on_another_loop_is_woken(url):
     sleeper = threading.Thread(target=asyncio.run, args=[sleep()])
     sleeper.start()
     assert waiting.wait(5)
-    asyncio.run(wake())
+    run(wake)
     sleeper.join(10)
     assert got == [b"now", "from another thread"]
 
 
 def test_a_loop_that_died_without_closing_harms_nobody(url):
+    kept = []
+
     async def leave_it_open():
         transport = await opened(url)
-        await transport.consume(["q"], prefetch=1).__aenter__()
+        block = transport.consume(["q"], prefetch=1)
+        kept.extend([transport, block, await block.__aenter__()])
 
-    thread = threading.Thread(target=asyncio.run, args=[leave_it_open()])
+    def die():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(leave_it_open())
+        loop.close()
+
+    thread = threading.Thread(target=die)
     thread.start()
     thread.join(5)
 
@@ -195,7 +207,8 @@ def test_a_loop_that_died_without_closing_harms_nobody(url):
         assert (await transport.publish([message()]))[0].ok
         await transport.close()
 
-    asyncio.run(go_on())
+    run(go_on)
+    assert len(kept) == 3
 
 
 def test_a_broker_is_kept_by_name_until_it_is_forgotten(url):
@@ -212,7 +225,7 @@ def test_a_broker_is_kept_by_name_until_it_is_forgotten(url):
             await transport.depth("q")
         await transport.close()
 
-    asyncio.run(main())
+    run(main)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +266,7 @@ def test_a_header_that_no_broker_carries_is_refused(url):
             assert await consumer.settle([Settlement(held.token)]) == [SettleReceipt.DONE]
         await transport.close()
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_results_expire_after_a_day_and_unfinished_tasks_do_not(url):
@@ -275,4 +288,4 @@ def test_results_expire_after_a_day_and_unfinished_tasks_do_not(url):
         assert await store.join("group", "only", 1), "a complete group is forgotten after a day"
         await store.close()
 
-    asyncio.run(main())
+    run(main)
