@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import ConnectionLost, TransportError
 from celeriac_sqlite.database import Database
-from celeriac_sqlite.doorbell import EVERYTHING, Doorbell
+from celeriac_sqlite.doorbell import EVERYTHING, HELD, Doorbell
 from celeriac_sqlite.failures import as_transport_error
 from celeriac_sqlite.filesystem import refuse_network
 from celeriac_sqlite.jobs import Answer, Job, Sleeper, deliver
@@ -210,10 +210,11 @@ class Writer:
             if writing:
                 answers, rings = write(database, ticket, writing)
                 self._tell(rings, answers)
-                if rings:
+                if rings := rings - {HELD}:
                     bell.ring(rings)
-        except BaseException as error:
-            deliver([Answer(job, self._lost(error)) for job in jobs], ())
+        except Exception:
+            with self._lock:  # all of them hear of it after the sessions have
+                self._jobs.extendleft(reversed(jobs))
             raise
 
     def _tell(self, kinds: Iterable[str], answers: Sequence[Answer]) -> None:
@@ -229,8 +230,8 @@ class Writer:
             logger.warning("%s: another program has held the write lock for %d s", self.path, PATIENCE)
         return not self._stopping
 
-    def _lost(self, error: BaseException) -> ConnectionLost:
-        lost = ConnectionLost(str(as_transport_error(error, self.path)) if isinstance(error, Exception) else "ended")
+    def _lost(self, error: Exception) -> ConnectionLost:
+        lost = ConnectionLost(str(as_transport_error(error, self.path)))
         lost.__cause__ = error
         return lost
 

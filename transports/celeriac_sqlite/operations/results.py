@@ -157,13 +157,15 @@ def _properties(record: ResultRecord) -> str:
             "traceback": record.traceback,
             "reply_to": record.reply_to,
             "done_at": None if record.done_at is None else micros(record.done_at),
-        }
+            "history": [dict(entry) for entry in record.history],
+        },
+        default=str,
     )
 
 
 def _record(task_id: str, attempt: int, state: str, until: int, properties: str, body: str) -> ResultRecord:
     kept = json.loads(properties)
-    done_at = kept.pop("done_at")
+    done_at, history = kept.pop("done_at"), kept.pop("history", ())
     return ResultRecord(
         task_id=task_id,
         attempt=attempt,
@@ -171,5 +173,6 @@ def _record(task_id: str, attempt: int, state: str, until: int, properties: str,
         body=bytes.fromhex(body),
         expires_at=moment(until),
         done_at=None if done_at is None else moment(done_at),
+        history=tuple(history),
         **kept,
     )
