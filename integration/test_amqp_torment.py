@@ -57,13 +57,13 @@ def test_a_hold_far_beyond_the_timeout_is_one_delivery(amqp_node, fields) -> Non
                         assert list(await consumer.extend(held)) == [True, True]
                         assert not await rival.receive(1, 0.0)
                     assert await consumer.check()
-                    more = message_to(queue)
-                    await transport.publish([more])
-                    assert ids(await take(rival, 1)) == [more.id], "prefetch counts what was moved"
+                    more = [message_to(queue) for _ in range(4)]
+                    await transport.publish(more)
+                    assert {*ids(await take(rival, 4))} == {*ids(more)}, "prefetch counts what was moved"
                     await settled(consumer, held)
                     with pytest.raises(ValueError, match="settled before"):
                         await consumer.settle([Settlement(held[0].token)])
-            await eventually(lambda: transport.depth(queue.name), lambda depth: depth.ready == 1)
+            await eventually(lambda: transport.depth(queue.name), lambda depth: depth.ready == 4)
             await transport.delete(queue.name)
 
     asyncio.run(body())
