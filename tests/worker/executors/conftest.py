@@ -46,6 +46,7 @@ class Trial:
             self.pool = ProcessPool(locator, options, calls, preload=preload)
         else:
             self.pool = {"thread": ThreadPool, "solo": SoloPool}[kind](self.app, options, calls)
+        self.ended = []
         self.begun, self.outcomes, self.failures, self.published = [], {}, [], []
         self.receipts = None
         self._seq = 0
@@ -58,6 +59,7 @@ class Trial:
 
     async def __aexit__(self, *_):
         await self.pool.stop(self.grace)
+        assert len(self.ended) == len(set(self.ended)), "a job has ended twice"
 
     def job(self, task, *args, alone=False, body=None, **kwargs):
         self._seq += 1
@@ -121,7 +123,7 @@ class Trial:
         self._news.set()
 
     def _finished(self, job, outcome):
-        assert job.seq not in self.outcomes, "finished twice"
+        self.ended.append(job.seq)
         self.outcomes[job.seq] = outcome
         self._news.set()
 

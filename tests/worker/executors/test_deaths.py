@@ -116,6 +116,19 @@ async def test_an_app_that_does_not_import_fails_the_pool(trial, tmp_path, prelo
         assert "celeriac" not in text.replace(str(tmp_path), "")
 
 
+async def test_births_after_early_deaths_are_slower_and_slower(trial, tmp_path, monkeypatch):
+    births = tmp_path / "births"
+    (tmp_path / "dying_app.py").write_text(
+        f"import os, time\nopen({str(births)!r}, 'a').write(f'{{time.monotonic()}}\\n')\nos._exit(1)\n"
+    )
+    monkeypatch.setattr("celeriac.worker.executors.family.BACKOFF_SECONDS", 0.1)
+    async with trial(locator=Locator(module="dying_app", path=(str(tmp_path),))) as pool:
+        assert len(pool.failures) == 1
+    first, second, third = (float(line) for line in births.read_text().split())
+    assert second - first > 0.2
+    assert third - second > 0.4
+
+
 async def test_an_app_that_kills_its_importer_fails_the_pool(trial, tmp_path):
     (tmp_path / "killing_app.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     async with trial(locator=Locator(module="killing_app", path=(str(tmp_path),))) as pool:
@@ -163,8 +176,9 @@ async def test_a_lifespan_that_ends_by_itself_ends_its_child(trial, tmp_path, ca
         "async def life():\n"
         "    event = asyncio.Event()\n"
         "    async with asyncio.TaskGroup() as group:\n"
-        "        group.create_task(break_down(event))\n"
+        "        watcher = group.create_task(break_down(event))\n"
         "        yield {'loop': asyncio.get_running_loop(), 'broken': event}\n"
+        "        watcher.cancel()\n"
     )
     async with trial(locator=Locator(module="brittle_app", path=(str(tmp_path),))) as pool:
         (pid,) = pool.pool.pids
@@ -236,6 +250,23 @@ async def test_stop_does_not_wait_for_a_stopped_nursery(trial, monkeypatch):
         os.kill(nursery, signal.SIGSTOP)
         await pool.pool.stop(0)
         assert gone(nursery)
+
+
+async def test_what_is_submitted_on_hearing_of_a_death_is_not_given_to_the_dead(trial):
+    async with trial(concurrency=2) as pool:
+        followers = []
+
+        def finished(job, outcome):
+            tell(job, outcome)
+            if len(followers) < 20:
+                followers.extend(pool.submit("aecho" if n % 2 else "echo", n) for n in range(20))
+
+        tell = pool._finished
+        object.__setattr__(pool.pool._calls, "finished", finished)
+        pool.submit("echo", 1)  # its end is among the last words of the child
+        pool.submit("die")
+        await pool.until(lambda: followers and set(followers) <= set(pool.outcomes))
+        assert all(isinstance(pool.outcomes[seq], Succeeded) for seq in followers)
 
 
 async def test_results_written_before_death_are_kept(trial):

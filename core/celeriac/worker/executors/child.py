@@ -118,8 +118,8 @@ class Child:
             if packet is packets.END:
                 self._outbox.send(*report)
                 return
+            self._outbox.send(*report, (tags.START, packet.seq))
             assignment = wire.unpack_assignment(packet.load())
-            self._outbox.send(*report, (tags.START, assignment.seq))
             outcome = copy_context().run(run_sync, self._app, assignment, self._loop_lane.state)
             report = self._report(assignment, outcome)
 
@@ -151,16 +151,16 @@ class Child:
                 self._outbox.send((tags.PONG,))
 
     def _on_coroutines(self) -> None:
-        jobs = []
+        found = []
         while (packet := packets.receive(self._coroutines, wait=False)) is not None:
             if packet is packets.END:
                 self._loop_lane.loop.remove_reader(self._coroutines)
                 break
-            jobs.append(wire.unpack_assignment(packet.load()))
-        if jobs:  # the worker knows which have begun before any of them runs
-            self._outbox.send(*((tags.START, job.seq) for job in jobs))
-            for job in jobs:
-                self._loop_lane.run(job)
+            found.append(packet)
+        if found:  # the worker knows which have begun before any of them runs
+            self._outbox.send(*((tags.START, packet.seq) for packet in found))
+            for packet in found:
+                self._loop_lane.run(wire.unpack_assignment(packet.load()))
 
     def _finished(self, assignment: Assignment, outcome: Outcome) -> None:
         if isinstance(outcome, Interrupted):

@@ -156,18 +156,18 @@ class ChildProcess:
     def bury(self) -> tuple[list[Job], list[Job]]:
         """Take in its last words and close the lanes, once it is dead; return the jobs that ran and those that did not.
 
-        A job that it had taken out of an inbox counts as one that ran.
+        A child tells that it begins before it begins: what it has not told of has not run, though it may be read.
         """
         self.leaving = True  # what it says now makes its worker submit more, and not to the dead
         self._loop.remove_reader(self._outbox)
         while self._hear():
             pass
-        unstarted = self.take_last()
-        ran = [*self.sync.jobs.values(), *self.coroutines.jobs.values()]
+        sync_ran, sync_unstarted = self.sync.bury()
+        coroutines_ran, coroutines_unstarted = self.coroutines.bury()
         self._writer.close()
-        for lane in (self.sync, self.coroutines, self._outbox, self._control, self._child_outbox, self._child_control):
+        for lane in (self._outbox, self._control, self._child_outbox, self._child_control):
             lane.close()
-        return ran, unstarted
+        return sync_ran + coroutines_ran, sync_unstarted + coroutines_unstarted
 
     def _taken(self, jobs: list[Job]) -> list[Job]:
         self._left += len(jobs)

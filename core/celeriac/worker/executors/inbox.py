@@ -15,13 +15,12 @@ class Inbox:
 
     Attributes:
         jobs: what the child was given and has not done, by number.
-        unstarted: how many of these it has not begun, as far as it has told.
     """
 
     def __init__(self) -> None:
         """Make the socket."""
         self.jobs: dict[int, Job] = {}
-        self.unstarted = 0
+        self._begun: set[int] = set()
         self._sender, self._unread = packets.inbox_pair()
 
     @property
@@ -29,12 +28,16 @@ class Inbox:
         """The descriptor that the child gets a copy of."""
         return self._unread.fileno()
 
+    @property
+    def unstarted(self) -> int:
+        """How many jobs the child has not begun, as far as it has told."""
+        return len(self.jobs) - len(self._begun)
+
     def put(self, job: Job) -> bool:
         """Give a job to the child; return whether there was room for it now."""
         if not packets.send(self._sender, job.seq, wire.pack_assignment(job.assignment)):
             return False
         self.jobs[job.seq] = job
-        self.unstarted += 1
         return True
 
     def put_ends(self, readers: int) -> None:
@@ -45,11 +48,13 @@ class Inbox:
     def begun(self, seq: int) -> Job | None:
         """Take note that the child runs a job; return it, if it is of this inbox."""
         job = self.jobs.get(seq)
-        self.unstarted -= job is not None
+        if job is not None:
+            self._begun.add(seq)
         return job
 
     def done(self, seq: int) -> Job | None:
         """Take note that the child is done with a job; return it, if it is of this inbox."""
+        self._begun.discard(seq)
         return self.jobs.pop(seq, None)
 
     def take_first(self, limit: int) -> list[Job]:
@@ -63,10 +68,14 @@ class Inbox:
         unkept = [packet for packet in found[:kept] if not packets.send_again(self._sender, packet)]
         return self._withdraw(unkept + found[kept:])
 
-    def close(self) -> None:
-        """Close both ends."""
+    def bury(self) -> tuple[list[Job], list[Job]]:
+        """Close both ends, once the child is dead and its words are taken in; return what it had begun, and what not."""
+        for packet in self._read():
+            packet.close()
         self._sender.close()
         self._unread.close()
+        ran = [job for seq, job in self.jobs.items() if seq in self._begun]
+        return ran, [job for seq, job in self.jobs.items() if seq not in self._begun]
 
     def _read(self, limit: int | None = None) -> list[packets.Packet]:
         found: list[packets.Packet] = []
@@ -80,5 +89,4 @@ class Inbox:
     def _withdraw(self, found: list[packets.Packet]) -> list[Job]:
         for packet in found:
             packet.close()
-        self.unstarted -= len(found)
         return [self.jobs.pop(packet.seq) for packet in found]
