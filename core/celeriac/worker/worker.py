@@ -110,16 +110,21 @@ class Worker:
             WorkerFailed: the pool could not go on.
         """
         self._refuse_unreachable()
-        await self._connection.open()
-        self._connection.on_lost.append(self._give_back_unstarted)
+        try:
+            await self._connection.open()
+            self._connection.on_lost.append(self._give_back_unstarted)
+            await self._run_pool()
+        finally:
+            await self._connection.close()
+        if self._failure is not None:
+            raise WorkerFailed(self._failure)
+
+    async def _run_pool(self) -> None:
         try:
             await self.pool.start()
             await self._work()
         finally:
             await self.pool.stop(0)
-            await self._connection.close()
-        if self._failure is not None:
-            raise WorkerFailed(self._failure)
 
     async def _work(self) -> None:
         settling = asyncio.create_task(self._settler.run())
