@@ -1,9 +1,11 @@
 """A distributed task queue: brokers as plugins, nothing lost, Celery's own wire protocol."""
 
 from celeriac.app import App
+from celeriac.flow import Ignore, Reject, Retry, Snooze
+from celeriac.request import Request, current_task
 from celeriac.result import AsyncResult
 from celeriac.routing import Route
-from celeriac.task import Request, Task, current_task
+from celeriac.task import Task
 from celeriac.topology import Binding, Exchange, Queue
 
 __all__ = [
@@ -11,9 +13,13 @@ __all__ = [
     "AsyncResult",
     "Binding",
     "Exchange",
+    "Ignore",
     "Queue",
+    "Reject",
     "Request",
+    "Retry",
     "Route",
+    "Snooze",
     "Task",
     "current_task",
 ]

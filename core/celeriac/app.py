@@ -24,11 +24,13 @@ from celeriac.errors import UnknownOption
 from celeriac.locator import Locator, is_importing
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
+from celeriac.registry import TaskRegistry
 from celeriac.result import AsyncResult
+from celeriac.retry import RetryOptions
 from celeriac.routing import Route, Router
 from celeriac.sender import Batch, Sender
 from celeriac.settings import Settings
-from celeriac.task import CALL_OPTIONS, NO_OPTIONS, CoroutineTask, FunctionTask, Task, TaskRegistry
+from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
 from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ logger = logging.getLogger("celeriac")
 DEFAULT_FILE = "celeriac.db"
 DEFAULT_QUEUE = "celeriac"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result")
+ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
 
 class App:
@@ -103,6 +106,7 @@ class App:
         self.plugins = Plugins()
         self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
+        self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
         named = {queue.name: queue for queue in (*_queues_of(routes), *queues)}
         self.default_queue = named.pop(default) if default in named else Queue(default)
@@ -135,23 +139,25 @@ class App:
         Args:
             fn: a ``def`` or ``async def`` function; it stays callable.
             **options: ``name`` (default: module and function), ``bind`` (the function's first argument is the task),
-                ``acks_late``, ``ignore_result``, and any call option as the task's default (see `CallOptions`).
+                ``acks_late``, ``ignore_result``, the options about retries (see `celeriac.retry.RetryOptions`), and any
+                call option as the task's default (see `CallOptions`).
 
         Raises:
             UnknownOption: an option of an unknown name, with a did-you-mean.
             ConfigurationError: another function has that name.
         """
         for name in options:
-            if name not in TASK_OPTIONS and name not in CALL_OPTIONS:
-                raise UnknownOption("task option", name, (*TASK_OPTIONS, *CALL_OPTIONS))
+            if name not in ALL_OPTIONS:
+                raise UnknownOption("task option", name, ALL_OPTIONS)
         return self._declare(fn, options) if fn is not None else lambda fn: self._declare(fn, options)
 
     def _declare(self, fn: Callable[..., Any], options: Mapping[str, Any]) -> Task[..., Any]:
         own = {name: value for name, value in options.items() if name in TASK_OPTIONS}
         own["name"] = own.get("name") or self._name_of(fn)
-        defaults = NO_OPTIONS.with_({name: value for name, value in options.items() if name not in TASK_OPTIONS})
+        defaults = NO_OPTIONS.with_({name: value for name, value in options.items() if name in CALL_OPTIONS})
+        retries = RetryOptions(**{name: value for name, value in options.items() if name in RETRY_OPTIONS})
         cls = CoroutineTask if iscoroutinefunction(fn) else FunctionTask
-        task: Task[..., Any] = cls(self, fn, defaults=defaults, **own)
+        task: Task[..., Any] = cls(self, fn, defaults=defaults, retries=retries, **own)
         with self._lock:
             self.tasks.add(task)
         return task
@@ -218,7 +224,7 @@ class App:
             settings=settings,
             plugins=self.plugins,
             clock=self.clock,
-            random=Random(),  # noqa: S311 - spreads retries
+            random=self.random,
             topology=topology,
             scope=f"{self.main or 'app'}-{self._scope}",
         )

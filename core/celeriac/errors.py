@@ -26,6 +26,7 @@ CeleriacError
     ├── NoResultStore           results of another process need a shared store
     ├── UnknownTask             the store never saw that id, or has forgotten it
     ├── ResultTimeout           also a TimeoutError
+    ├── MaxRetriesExceeded      the task asked for more attempts than it may have
     ├── TaskRevoked             the task was revoked or had expired before it ran
     └── TaskError               a remote failure whose own class cannot be found here
 """
@@ -194,6 +195,10 @@ class UnknownTask(ResultError):
 
 class ResultTimeout(ResultError, TimeoutError):
     """The result did not come within the time given."""
+
+
+class MaxRetriesExceeded(ResultError):
+    """The task asked for another attempt than it may have."""
 
 
 class TaskRevoked(ResultError):

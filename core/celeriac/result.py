@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from celeriac import states
 from celeriac.errors import ResultError, ResultTimeout, TaskRevoked
 from celeriac.protocol import ErrorData, rebuild
-from celeriac.task import current_task
+from celeriac.request import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator

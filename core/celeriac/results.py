@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from celeriac.clock import Clock
@@ -50,6 +50,7 @@ class ResultRecord:
         reply_to: the caller's mailbox, for stores that send.
         expires_at: the store forgets it after this; ``None`` is the store's own default of one day.
         done_at: when the final state was reached.
+        history: earlier attempts, oldest first: plain values by ``at``, ``where``, ``attempt``, ``why`` and ``error``.
     """
 
     task_id: str
@@ -62,6 +63,7 @@ class ResultRecord:
     reply_to: str | None = None
     expires_at: datetime | None = None
     done_at: datetime | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
 
 
 class ResultStore(ABC):

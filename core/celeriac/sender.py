@@ -12,9 +12,10 @@ from uuid import uuid4
 from celeriac.errors import ConfigurationError, MessageTooLarge
 from celeriac.protocol import task_message
 from celeriac.publisher import raise_for
+from celeriac.request import current_task
 from celeriac.result import AsyncResult
 from celeriac.routing import Address, to_queue
-from celeriac.task import NO_OPTIONS, current_task
+from celeriac.task import NO_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

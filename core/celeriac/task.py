@@ -1,20 +1,24 @@
-"""Tasks: functions that can also be sent. `App.task` makes them; `Request` is what a running one may know of itself."""
+"""Tasks: functions that can also be sent. `App.task` makes them."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from celeriac.errors import ConfigurationError, NotRegistered, UnknownOption, did_you_mean
+from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
+from celeriac.flow import Retry, TaskFlow
+from celeriac.protocol import aware
+from celeriac.request import Request, current_task
+from celeriac.retry import RetryOptions
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from celeriac.app import App
+    from celeriac.flow import Delay
     from celeriac.result import AsyncResult
 
 P = ParamSpec("P")
@@ -65,82 +69,8 @@ class CallOptions:
 
 CALL_OPTIONS = tuple(each.name for each in fields(CallOptions))
 NO_OPTIONS = CallOptions()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a running task may know of its message and its place.
-
-    Attributes:
-        id: the task's id.
-        task: its name.
-        args: what it was called with.
-        kwargs: what it was called with, by name.
-        retries: how often it was retried.
-        attempt: which run this is, from 1.
-        hostname: the worker's node name.
-        queue: where the message came from.
-        exchange: where it was published.
-        routing_key: the key it was published with.
-        priority: 0 to 9.
-        redelivered: it may have been run before.
-        root_id: the first task of what this one belongs to.
-        parent_id: the task that sent this one.
-        group: the group it belongs to.
-        correlation_id: as in the message.
-        reply_to: the caller's mailbox, if it has one.
-        origin: the process that sent it.
-        eta: not before, ISO 8601.
-        expires: not after, ISO 8601.
-        headers: what the caller sent along.
-        state: what the App's lifespan gave.
-    """
-
-    id: str
-    task: str
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    retries: int = 0
-    attempt: int = 1
-    hostname: str = ""
-    queue: str = ""
-    exchange: str = ""
-    routing_key: str = ""
-    priority: int = 0
-    redelivered: bool = False
-    root_id: str | None = None
-    parent_id: str | None = None
-    group: str | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    origin: str | None = None
-    eta: str | None = None
-    expires: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    state: Any = None
-
-    @classmethod
-    def from_wire(cls, data: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any], state: Any) -> Request:
-        """Return the request that an `Assignment` carries."""
-        return cls(**data, args=args, kwargs=kwargs, state=state)
-
-
-_request: ContextVar[Request | None] = ContextVar("celeriac_request", default=None)
-
-
-def current_task() -> Request | None:
-    """Return the request of the task that runs here; ``None`` outside of one."""
-    return _request.get()
-
-
-@contextlib.contextmanager
-def running(request: Request) -> Iterator[None]:
-    """Make ``request`` the current one."""
-    token = _request.set(request)
-    try:
-        yield
-    finally:
-        _request.reset(token)
+RETRY_OPTIONS = tuple(each.name for each in fields(RetryOptions))
+NO_RETRIES = RetryOptions()
 
 
 class Task(Generic[P, R]):
@@ -154,6 +84,7 @@ class Task(Generic[P, R]):
         is_async: the function is a coroutine function.
         acks_late: acknowledged after its result is stored; ``None`` as the App's setting.
         ignore_result: its result is not stored; ``None`` as the App's setting.
+        retries: when it is tried again.
     """
 
     def __init__(
@@ -166,6 +97,7 @@ class Task(Generic[P, R]):
         acks_late: bool | None = None,
         ignore_result: bool | None = None,
         defaults: CallOptions = NO_OPTIONS,
+        retries: RetryOptions = NO_RETRIES,
     ) -> None:
         """Describe the task; `App.task` is how to make one."""
         self.app = app
@@ -176,6 +108,7 @@ class Task(Generic[P, R]):
         self.acks_late = acks_late
         self.ignore_result = ignore_result
         self.defaults = defaults
+        self.retries = retries
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", name)
         self.__module__ = fn.__module__
@@ -194,10 +127,47 @@ class Task(Generic[P, R]):
         Raises:
             RuntimeError: no task runs here.
         """
-        request = _request.get()
+        request = current_task()
         if request is None:
             raise RuntimeError(f"{self!r} does not run here; .request is there only while a worker runs it")
         return request
+
+    def retry(
+        self,
+        exc: BaseException | None = None,
+        *,
+        countdown: Delay | None = None,
+        eta: datetime | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+    ) -> Retry:
+        """Ask, from inside the task, for another attempt; raises, so that nothing after it is run.
+
+        Args:
+            exc: why; by default the exception being handled.
+            countdown: seconds until the next attempt; by default as the task's options say.
+            eta: the moment instead; a naive one is UTC.
+            args: other positional arguments for the next attempt.
+            kwargs: other keyword arguments.
+            max_retries: another limit.
+            throw: raise the `Retry`; otherwise return it, to be raised by you.
+
+        Raises:
+            Retry: unless ``throw`` is false.
+            RuntimeError: no task runs here.
+        """
+        if self.request.task != self.name:
+            raise RuntimeError(f"{self!r} does not run here; {self.request.task} does")
+        if eta is not None:
+            countdown = (aware(eta) - self.app.clock.now()).total_seconds()
+        handled = sys.exc_info()[1]
+        why = exc if exc is not None or isinstance(handled, TaskFlow) else handled
+        wish = Retry(why, countdown=countdown, args=args, kwargs=kwargs, max_retries=max_retries)
+        if throw:
+            raise wish
+        return wish
 
     def options(self, **options: Any) -> Task[P, R]:
         """Return this task with other call options, its typed signature kept: ``add.options(queue="x").delay(4, 4)``.
@@ -291,60 +261,6 @@ class CoroutineTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the coroutine function here and now."""
         return self.fn(self, *args, **kwargs) if self.bind else self.fn(*args, **kwargs)  # type: ignore[no-any-return]
-
-
-class TaskRegistry(Mapping[str, Task[..., Any]]):
-    """The tasks of an App by name; a program's tasks also by the names that importing it would give."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._tasks: dict[str, Task[..., Any]] = {}
-        self._aliases: dict[str, str] = {}
-
-    def add(self, task: Task[..., Any]) -> None:
-        """Register a task; the same function again (a reload, a notebook) replaces itself.
-
-        Raises:
-            ConfigurationError: another function has that name.
-        """
-        known = self._tasks.get(task.name)
-        if known is not None and _where(known.fn) != _where(task.fn):
-            raise ConfigurationError(
-                f"the name {task.name!r} is taken by {_where(known.fn)}; give {_where(task.fn)} another: "
-                "@app.task(name=...)"
-            )
-        self._tasks[task.name] = task
-
-    def alias(self, prefix: str, stands_for: str) -> None:
-        """Let a task that is registered as ``stands_for.x`` be found as ``prefix.x`` too."""
-        self._aliases[prefix] = stands_for
-
-    def __getitem__(self, name: str) -> Task[..., Any]:
-        """Return the task called ``name``.
-
-        Raises:
-            NotRegistered: with a did-you-mean.
-        """
-        task = self._tasks.get(name)
-        if task is None and self._aliases:
-            module, _, function = name.rpartition(".")
-            task = self._tasks.get(f"{self._aliases.get(module, module)}.{function}")
-        if task is None:
-            raise NotRegistered(f"no task {name!r} in this App{did_you_mean(name, self._tasks)}")
-        return task
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._tasks)
-
-
-def _where(fn: Callable[..., Any]) -> str:
-    code = inspect.unwrap(fn)
-    return f"{getattr(getattr(code, '__code__', None), 'co_filename', '?')}:{getattr(code, '__qualname__', code)}"
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:

@@ -11,9 +11,13 @@ PUBLIC = [
     "AsyncResult",
     "Binding",
     "Exchange",
+    "Ignore",
     "Queue",
+    "Reject",
     "Request",
+    "Retry",
     "Route",
+    "Snooze",
     "Task",
     "current_task",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from celeriac import Queue, Task, current_task
 from celeriac.errors import ConfigurationError, EncodeError, MessageTooLarge, NotRegistered, UnknownOption
-from celeriac.task import Request, running
+from celeriac.request import Request, running
 from celeriac.testing import VirtualClock
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from celeriac.errors import ConnectionLost, MessageTooLarge, PublishNacked, PublishUnconfirmed, Unsupported
-from celeriac.message import ACK, REQUEUE, Dead, DeadLetter, Move, Requeue, SettleReceipt
+from celeriac.message import ACK, CONFIRMED, REQUEUE, Dead, DeadLetter, Move, Requeue, SettleReceipt
 from celeriac.results import ResultRecord
 from celeriac.testing import VirtualClock
 from celeriac.worker.settle import AT_ONCE, FIRST_PAUSE, GIVE_BACK, STORE_ATTEMPTS, Item, Settler
@@ -68,8 +69,15 @@ class Bench:
         self.store = FakeStore(self.journal)
         self.consumer = FakeConsumer(self.journal)
         self.clock = VirtualClock()
-        self.settler = Settler(self.store, self.clock, lambda item, receipt: self.told.append((item, receipt)))
+        self.settler = Settler(self.store, self.clock, self.settled_one, self.publish)
         self._deliver = deliver
+
+    def settled_one(self, item, receipt) -> None:
+        self.told.append((item, receipt))
+
+    async def publish(self, messages):
+        self.journal.append(("publish", [message.id for message in messages]))
+        return [CONFIRMED] * len(messages)
 
     def item(self, action=ACK, body=b"1", consumer=None, why="succeeded") -> Item:
         delivery = self._deliver()
@@ -315,5 +323,17 @@ def test_what_cannot_even_be_given_back_is_told_as_lost(bench) -> None:
             await b.drained()
             assert b.told == [(item, LOST)]
             assert b.settled == {}
+
+    asyncio.run(main())
+
+
+def test_the_next_attempt_of_what_was_acknowledged_early_is_published_and_not_settled(bench):
+    async def main():
+        async with bench() as at_work:
+            item = at_work.item(action=None)
+            copy = item.delivery.message
+            at_work.add(replace(item, verdict=replace(item.verdict, publish=(copy,))))
+            await at_work.drained()
+            assert [what for what, _ in at_work.journal] == ["put", "publish"]
 
     asyncio.run(main())

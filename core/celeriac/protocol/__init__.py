@@ -7,24 +7,27 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, and messages
 from __future__ import annotations
 
 from celeriac.protocol.body import decode_body
-from celeriac.protocol.build import resend, task_message
+from celeriac.protocol.build import encode_body, resend, retried, task_message
 from celeriac.protocol.errordata import ErrorData, RemoteTraceback, rebuild
 from celeriac.protocol.header import TaskHeader, parse_header
 from celeriac.protocol.own import OwnTable
 from celeriac.protocol.resultmeta import parse_result_meta, result_meta
-from celeriac.protocol.when import parse_when
+from celeriac.protocol.when import aware, parse_when
 
 __all__ = [
     "ErrorData",
     "OwnTable",
     "RemoteTraceback",
     "TaskHeader",
+    "aware",
     "decode_body",
+    "encode_body",
     "parse_header",
     "parse_result_meta",
     "parse_when",
     "rebuild",
     "resend",
     "result_meta",
+    "retried",
     "task_message",
 ]

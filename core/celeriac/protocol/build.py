@@ -82,7 +82,7 @@ def task_message(
         EncodeError: names the argument that cannot be carried, and what to pass instead.
         ConfigurationError: ``headers`` has a name that the protocol uses.
     """
-    body, content_type, content_encoding = _encode_body(codecs, args, kwargs)
+    body, content_type, content_encoding = encode_body(codecs, args, kwargs)
     table: dict[str, Any] = {
         "lang": "py",
         "task": task,
@@ -140,7 +140,26 @@ def resend(message: Message, *, own: OwnTable, queue: str, not_before: datetime 
     )
 
 
-def _encode_body(codecs: Codecs, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str, str]:
+def retried(
+    message: Message, *, own: OwnTable, queue: str, not_before: datetime, retries: int, body: bytes | None = None
+) -> Message:
+    """Return the message of the next attempt: due at ``not_before``, ``retries`` counted, perhaps with another body.
+
+    ``eta`` says so too, for a Celery worker that shares the queue.
+    """
+    copy = resend(message, own=own, queue=queue, not_before=not_before)
+    headers = {**copy.headers, "retries": retries, "eta": aware(not_before).isoformat()}
+    if body is not None:
+        headers.pop("compression", None)
+    return replace(copy, headers=headers, body=message.body if body is None else body)
+
+
+def encode_body(codecs: Codecs, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str, str]:
+    """Return a body with its content type and encoding.
+
+    Raises:
+        EncodeError: names the argument that cannot be carried.
+    """
     # a codec knows lists and dicts, and not every sequence and mapping
     args = args if type(args) is list else tuple(args)
     kwargs = kwargs if type(kwargs) is dict else dict(kwargs)

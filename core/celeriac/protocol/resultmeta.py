@@ -14,6 +14,7 @@ from celeriac.states import FINAL
 from celeriac.transport_helpers import OWN_HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 _quoted = json.encoder.encode_basestring_ascii
@@ -22,8 +23,9 @@ _quoted = json.encoder.encode_basestring_ascii
 def result_meta(record: ResultRecord) -> bytes:
     """Return ``record`` as Celery's result JSON.
 
-    ``retries`` is the attempt - 1, and null if it was never run. A body that is not JSON stands in base64, with its
-    content type under ``celeriac``; Celery's clients ignore keys that they do not know.
+    ``retries`` is the attempt - 1, and null if it was never run; ``history`` is there if there is one. A body that is
+    not JSON stands in base64, with its content type under ``celeriac``; Celery's clients ignore keys that they do not
+    know.
     """
     done = aware(record.done_at).isoformat() if record.done_at is not None and record.state in FINAL else None
     result, more = record.body, ""
@@ -31,6 +33,8 @@ def result_meta(record: ResultRecord) -> bytes:
         kind = {"content_type": record.content_type, "content_encoding": record.content_encoding}
         more = f'"{OWN_HEADER}": {json.dumps(kind)}, '
         result = b'{"__type__": "base64", "__value__": "%b"}' % b64encode(record.body)
+    if record.history:
+        more += f'"history": {json.dumps([dict(entry) for entry in record.history], default=str)}, '
     tail = (
         f', "traceback": {"null" if record.traceback is None else _quoted(record.traceback)}, "children": [], '
         f'"date_done": {"null" if done is None else _quoted(done)}, {more}'
@@ -68,6 +72,7 @@ def parse_result_meta(data: bytes) -> ResultRecord:
         content_encoding=content_encoding,
         traceback=traceback if isinstance(traceback, str) else None,
         done_at=_done(meta.get("date_done")),
+        history=_history(meta.get("history")),
     )
 
 
@@ -80,6 +85,10 @@ def _body(meta: dict[str, Any]) -> tuple[bytes, str, str]:
         return b64decode(meta["result"]["__value__"], validate=True), kind["content_type"], kind["content_encoding"]
     except (LookupError, TypeError, ValueError) as error:
         raise DecodeError(f"a result cannot be read: it is no base64 with a content type: {error!r}") from error
+
+
+def _history(value: object) -> tuple[Mapping[str, Any], ...]:
+    return tuple(entry for entry in value if isinstance(entry, dict)) if isinstance(value, list) else ()
 
 
 def _attempt(retries: object) -> int:

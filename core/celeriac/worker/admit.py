@@ -145,4 +145,5 @@ def _request(delivery: Delivery, header: TaskHeader, policy: Policy) -> dict[str
         "eta": header.eta.isoformat() if header.eta else None,
         "expires": header.expires.isoformat() if header.expires else None,
         "headers": dict(header.custom),
+        "history": [dict(entry) for entry in header.own.history],
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from celeriac import states
-from celeriac.message import REQUEUE
-from celeriac.protocol import ErrorData
-from celeriac.worker.job import Died, Failed, Interrupted, Rejected, Succeeded
+from celeriac.message import REQUEUE, Move
+from celeriac.protocol import ErrorData, resend, retried
+from celeriac.worker.job import Died, Failed, Ignored, Interrupted, Refused, Rejected, Retried, Snoozed, Succeeded
 from celeriac.worker.verdict import Policy, Verdict, again, dead, record_of, unknown_task
 
 if TYPE_CHECKING:
@@ -25,13 +26,23 @@ def decide(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
     return replace(verdict, record=None) if job.ignore_result else verdict
 
 
-def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
+def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:  # noqa: C901 - the policy is one match
     match outcome:
         case Succeeded():
             return Verdict(why="succeeded", record=_success(job, outcome, policy, now), detail=outcome.shown)
         case Failed():
             record = _failure(job, outcome.error, policy, now, outcome.traceback)
             return Verdict(why="failed", record=record, detail=outcome.error.message)
+        case Retried():
+            return _retried(job, outcome, policy, now)
+        case Ignored():
+            return Verdict(why="ignored")
+        case Snoozed():
+            return again(job.delivery, job.header.own, "snoozed", not_before=now + timedelta(seconds=outcome.delay))
+        case Refused(requeue=True):
+            return Verdict(why="given back", action=REQUEUE, detail=outcome.reason)
+        case Refused():
+            return dead(job.delivery, job.header, policy, now, "rejected", outcome.reason)
         case Rejected(reason="unknown"):
             return unknown_task(job.delivery, job.header, policy, now)
         case Rejected():
@@ -48,8 +59,12 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
 def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
     """The broker has forgotten it when it began, so nothing tries it again: whoever waits for it is told."""
     match outcome:
-        case Succeeded() | Failed():
+        case Succeeded() | Failed() | Ignored():
             return replace(_judge(job, outcome, policy, now), action=None)
+        case Retried() | Snoozed() | Refused(requeue=True):
+            return _published(_judge(job, outcome, policy, now), job)
+        case Refused():
+            why, text = "rejected", outcome.reason
         case Rejected():
             why, text = outcome.reason, outcome.detail
         case Interrupted():
@@ -58,6 +73,39 @@ def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetim
             why, text = "died", _died(outcome)
     error = ErrorData(type="TaskError", module="celeriac.errors", args=[text], message=text)
     return Verdict(why=why, action=None, record=_failure(job, error, policy, now, None), detail=text)
+
+
+def _published(verdict: Verdict, job: Job) -> Verdict:
+    """Turn what would replace a delivery into a mere publish: the broker has forgotten the delivery."""
+    if isinstance(verdict.action, Move):
+        return replace(verdict, action=None, publish=verdict.action.messages)
+    return replace(
+        verdict, action=None, publish=(resend(job.delivery.message, own=job.header.own, queue=job.delivery.queue),)
+    )
+
+
+def _retried(job: Job, outcome: Retried, policy: Policy, now: datetime) -> Verdict:
+    """Another attempt: a copy, due after the delay, with the history of this one."""
+    header = job.header
+    own = header.own.add_history(_attempt(job, outcome.error, policy, now))
+    copy = retried(
+        job.delivery.message,
+        own=own,
+        queue=job.delivery.queue,
+        not_before=now + timedelta(seconds=outcome.delay),
+        retries=header.retries + 1,
+        body=outcome.body,
+    )
+    told = replace(job, header=replace(header, own=own))
+    record = _failure(told, outcome.error, policy, now, outcome.traceback, states.RETRY)
+    detail = f"in {outcome.delay:.1f} s: {outcome.error.message}"
+    return Verdict(why="retry", action=Move((copy,)), record=record, detail=detail)
+
+
+def _attempt(job: Job, error: ErrorData, policy: Policy, now: datetime) -> dict[str, Any]:
+    """Return the entry that an attempt leaves in the history."""
+    text = f"{error.type}: {error.message}" if error.message else error.type
+    return {"at": now.isoformat(), "where": policy.node, "attempt": job.header.attempt, "why": "retry", "error": text}
 
 
 def _crashed(job: Job, outcome: Died, policy: Policy, now: datetime) -> Verdict:
@@ -88,5 +136,7 @@ def _success(job: Job, outcome: Succeeded, policy: Policy, now: datetime) -> Res
     )
 
 
-def _failure(job: Job, error: ErrorData, policy: Policy, now: datetime, traceback: str | None) -> ResultRecord:
-    return record_of(job.delivery, job.header, policy, now, states.FAILURE, error.encode(), traceback=traceback)
+def _failure(
+    job: Job, error: ErrorData, policy: Policy, now: datetime, traceback: str | None, state: str = states.FAILURE
+) -> ResultRecord:
+    return record_of(job.delivery, job.header, policy, now, state, error.encode(), traceback=traceback)

@@ -84,6 +84,39 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """The task is to be run again: why, in how many seconds, and with which body if not with the same."""
+
+    error: ErrorData
+    traceback: str
+    delay: float
+    seconds: float
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """The task wants to be forgotten."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snoozed:
+    """The task is to be run again after ``delay`` seconds, and this attempt is not counted."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The task does not count as run: it goes back to its queue, or becomes a dead letter with ``reason``."""
+
+    reason: str
+    requeue: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """The message cannot be run by anyone: ``reason`` for a program, ``detail`` for a person."""
 
@@ -109,4 +142,5 @@ class Interrupted:
     """The worker is leaving before the task was done: nobody's fault."""
 
 
-Outcome = Succeeded | Failed | Rejected | Died | Interrupted
+Told = Succeeded | Failed | Retried | Ignored | Snoozed | Refused | Rejected
+Outcome = Told | Died | Interrupted

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import celeriac
 from celeriac.clock import SystemClock
-from celeriac.errors import DecodeError, NotRegistered, ProtocolError
-from celeriac.protocol import ErrorData, decode_body
+from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError
+from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
+from celeriac.protocol import ErrorData, decode_body, encode_body
+from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
-from celeriac.task import Request, current_task, running
-from celeriac.worker.job import Failed, Outcome, Rejected, Succeeded
+from celeriac.worker.job import Failed, Ignored, Outcome, Refused, Rejected, Retried, Snoozed, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ def run_sync(app: App, assignment: Assignment, state: Any) -> Outcome:
             value = call.begin()
             return _succeeded(app, call.task, value, begun)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit and worse
-        return _failed(app, error, begun)
+        return _raised(app, call, error, begun)
 
 
 async def run_async(app: App, assignment: Assignment, state: Any) -> Outcome:
@@ -89,7 +90,7 @@ async def run_async(app: App, assignment: Assignment, state: Any) -> Outcome:
         lane = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and lane is not None and lane.cancelling():
             raise
-        return _failed(app, error, begun)
+        return _raised(app, call, error, begun)
 
 
 def prepare(app: App, assignment: Assignment, state: Any) -> Call | Rejected:
@@ -161,8 +162,51 @@ def _succeeded(app: App, task: Task[..., Any], value: object, begun: float) -> S
     )
 
 
-def _failed(app: App, error: BaseException, begun: float) -> Failed:
+def _raised(app: App, call: Call, error: BaseException, begun: float) -> Outcome:
+    """Return what an exception out of a task means; what goes wrong in finding that out is the task's failure too."""
     seconds = _monotonic() - begun
+    try:
+        if isinstance(error, TaskFlow):
+            return _wished(app, call, error, seconds)
+        delay = call.task.retries.delay_after(error, call.request.attempt, app.random)
+        if delay is None:
+            return _failed(app, error, seconds)
+        return _again(app, call, Retry(error, countdown=delay), seconds)
+    except BaseException as worse:  # noqa: BLE001 - a task's own retry options and arguments are user code too
+        return _failed(app, worse, seconds)
+
+
+def _wished(app: App, call: Call, wish: TaskFlow, seconds: float) -> Outcome:
+    match wish:
+        case Retry():
+            return _again(app, call, wish, seconds)
+        case Snooze():
+            return Snoozed(delay=seconds_of(wish.delay))
+        case Reject():
+            return Refused(reason=saferepr(wish.reason, SHOWN_CHARACTERS), requeue=bool(wish.requeue))
+        case Ignore():
+            return Ignored(seconds=seconds)
+        case _:
+            return _failed(app, wish, seconds)
+
+
+def _again(app: App, call: Call, wish: Retry, seconds: float) -> Retried | Failed:
+    """Return another attempt, or the failure where that would be one too many."""
+    options, request = call.task.retries, call.request
+    delay = seconds_of(wish.countdown) if wish.countdown is not None else options.backoff(request.attempt, app.random)
+    why = wish.exc or MaxRetriesExceeded(f"{request.task} was run {request.attempt} times")
+    if options.is_exhausted(request.attempt, request.seconds_since_first(app.clock.now()), delay, wish.max_retries):
+        return _failed(app, why, seconds)
+    body = None
+    if wish.args_again is not None or wish.kwargs_again is not None:
+        args = call.args if wish.args_again is None else wish.args_again
+        kwargs = call.kwargs if wish.kwargs_again is None else wish.kwargs_again
+        body = encode_body(app.codecs, args, kwargs)[0]
+    failed = _failed(app, wish.exc or wish, seconds)
+    return Retried(error=failed.error, traceback=failed.traceback, delay=delay, seconds=seconds, body=body)
+
+
+def _failed(app: App, error: BaseException, seconds: float) -> Failed:
     try:
         return Failed(error=ErrorData.of(error, app.codecs), traceback=user_traceback(error), seconds=seconds)
     except BaseException as broken:  # noqa: BLE001 - the exception's own methods are user code, and may even exit

@@ -13,15 +13,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
-from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
+from celeriac.errors import CeleriacError, ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import Requeue, Settlement, SettleReceipt
 from celeriac.protocol import ErrorData
+from celeriac.publisher import raise_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from celeriac.clock import Clock
-    from celeriac.message import Delivery
+    from celeriac.message import Delivery, Message, Receipt
     from celeriac.results import ResultRecord, ResultStore
     from celeriac.transport import Consumer
     from celeriac.worker.verdict import Verdict
@@ -46,17 +47,25 @@ class Item:
 class Settler:
     """Stores and settles, batch by batch."""
 
-    def __init__(self, store: ResultStore, clock: Clock, settled: Callable[[Item, SettleReceipt], None]) -> None:
+    def __init__(
+        self,
+        store: ResultStore,
+        clock: Clock,
+        settled: Callable[[Item, SettleReceipt], None],
+        publish: Callable[[Sequence[Message]], Awaitable[Sequence[Receipt]]],
+    ) -> None:
         """Begin with nothing to do.
 
         Args:
             store: where records go.
             clock: for the pauses between attempts.
             settled: told of each delivery that is out of our hands; must not raise.
+            publish: sends the next attempts of tasks that were acknowledged when they began.
         """
         self._store = store
         self._clock = clock
         self._settled = settled
+        self._publish = publish
         self._items: list[Item] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -86,12 +95,22 @@ class Settler:
         unstored = await self._store_all([item for item in items if item.verdict.record is not None])
         if unstored:  # no result, no ack: the task runs again, here or elsewhere
             items = [_given_back(item) if any(item is other for other in unstored) else item for item in items]
+        successors = [message for item in items for message in item.verdict.publish]
+        if successors:
+            await self._send(successors)
         by_consumer: dict[Consumer, list[Item]] = {}
         for item in items:
             if item.verdict.action is not None:
                 by_consumer.setdefault(item.consumer, []).append(item)
         for consumer, own in by_consumer.items():
             await self._settle(consumer, own)
+
+    async def _send(self, successors: Sequence[Message]) -> None:
+        """Publish; at most once is what such tasks have asked for, so what fails is only told."""
+        try:
+            raise_for(successors, await self._publish(successors))
+        except CeleriacError as error:
+            logger.error("the next attempt of a task acknowledged early is lost: %s", error)  # noqa: TRY400 - no bug of ours
 
     async def _store_all(self, items: Sequence[Item]) -> Sequence[Item]:
         """Store the records; return the items whose record was not stored."""

@@ -14,9 +14,10 @@ from celeriac.protocol import ErrorData, parse_when, resend
 from celeriac.results import ResultRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from celeriac.message import Action, Delivery
+    from celeriac.message import Action, Delivery, Message
     from celeriac.protocol import OwnTable, TaskHeader
 
 
@@ -51,12 +52,13 @@ class Policy:
 class Verdict:
     """What `settle` does: store ``record`` if there is one, then settle with ``action`` if there is one.
 
-    ``why`` is one word for logs and counters.
+    ``publish`` goes out in between, for what was acknowledged before. ``why`` is one word for logs and counters.
     """
 
     why: str
     action: Action | None = ACK
     record: ResultRecord | None = None
+    publish: Sequence[Message] = ()
     detail: str = ""
 
 
@@ -71,7 +73,8 @@ def record_of(
         body=body,
         reply_to=delivery.message.reply_to,
         expires_at=now + policy.result_expires,
-        done_at=now,
+        done_at=now if state in states.FINAL else None,
+        history=header.own.history,
         **more,  # type: ignore[arg-type]
     )
 

@@ -71,7 +71,7 @@ class Worker:
         self._receiver = Receiver(
             self._connection, options.queues, self._pace, app.clock, self._arrived, self._give_back_unstarted
         )
-        self._settler = Settler(self._connection.store, app.clock, self._settled)
+        self._settler = Settler(self._connection.store, app.clock, self._settled, self._publish)
         self._publisher = Publisher(self._connection, asyncio.get_running_loop(), app.conf.publish_timeout)
         self._running: dict[int, Consumer] = {}  # by a job's number; all that is in the pool
         self._returned: list[tuple[Job, Verdict, Consumer]] = []  # came back without a word; counted at a free slot

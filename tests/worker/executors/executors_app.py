@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from celeriac.app import App
-from celeriac.task import current_task
+from celeriac.request import current_task
 
 app = App("executors_app", broker="memory://executors")
 LIFE = os.environ.get("EXECUTORS_LIFE")

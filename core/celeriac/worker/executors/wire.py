@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,26 @@ from celeriac.message import Message, Receipt
 from celeriac.message import Outcome as Sent
 from celeriac.protocol import ErrorData
 from celeriac.worker.executors.frames import marshalled
-from celeriac.worker.job import Assignment, Failed, Outcome, Rejected, Succeeded
+from celeriac.worker.job import (
+    Assignment,
+    Failed,
+    Ignored,
+    Outcome,
+    Refused,
+    Rejected,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SUCCEEDED, _FAILED, _REJECTED = range(3)
+_SUCCEEDED, _FAILED, _RETRIED, _OTHER = range(4)
+_OTHERS: dict[str, type[Ignored | Snoozed | Refused | Rejected]] = {
+    kind.__name__: kind for kind in (Ignored, Snoozed, Refused, Rejected)
+}
 _MESSAGE = tuple(each.name for each in fields(Message))
 
 
@@ -62,23 +76,30 @@ def outcome_to_wire(outcome: Outcome) -> tuple[Any, ...]:
         case Succeeded(body=body, content_type=kind, content_encoding=encoding, shown=shown, seconds=seconds):
             return (_SUCCEEDED, body, kind, encoding, shown, seconds)
         case Failed(error=error, traceback=traceback, seconds=seconds):
-            return (_FAILED, error.type, error.module, error.mro, error.args, error.message, traceback, seconds)
-        case Rejected(reason=reason, detail=detail):
-            return (_REJECTED, reason, detail)
+            return (_FAILED, *_error_to_wire(error), traceback, seconds)
+        case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body):
+            return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, body)
+        case Ignored() | Snoozed() | Refused() | Rejected():
+            return (_OTHER, type(outcome).__name__, asdict(outcome))
     raise TypeError(f"{outcome!r} is not for a child to say")
 
 
-def outcome_from_wire(values: Sequence[Any]) -> Succeeded | Failed | Rejected:
+def outcome_from_wire(values: Sequence[Any]) -> Told:
     """Return the outcome that `outcome_to_wire` described."""
     if values[0] == _SUCCEEDED:
         _, body, kind, encoding, shown, seconds = values
         return Succeeded(body=body, content_type=kind, content_encoding=encoding, shown=shown, seconds=seconds)
+    if values[0] == _OTHER:
+        return _OTHERS[values[1]](**values[2])
+    error = ErrorData(type=values[1], module=values[2], mro=values[3], args=values[4], message=values[5])
     if values[0] == _FAILED:
-        _, kind, module, mro, args, message, traceback, seconds = values
-        error = ErrorData(type=kind, module=module, mro=mro, args=args, message=message)
-        return Failed(error=error, traceback=traceback, seconds=seconds)
-    _, reason, detail = values
-    return Rejected(reason=reason, detail=detail)
+        return Failed(error=error, traceback=values[6], seconds=values[7])
+    traceback, delay, seconds, body = values[6:]
+    return Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body)
+
+
+def _error_to_wire(error: ErrorData) -> tuple[Any, ...]:
+    return (error.type, error.module, error.mro, error.args, error.message)
 
 
 def messages_to_wire(messages: Iterable[Message]) -> list[tuple[Any, ...]]:
