@@ -71,10 +71,11 @@ async def test_stop_leaves_a_thread_that_does_not_end(trial, gate):
     async with trial("thread") as pool:
         held = pool.submit("hold", gate.path)
         await pool.all_begun(held)
+        threads = list(pool.pool._threads)
         await pool.pool.stop(0)
         assert pool.outcomes == {held: Interrupted()}
         gate.open()
-        for thread in pool.pool._threads:
+        for thread in threads:
             await asyncio.to_thread(thread.join)
         await asyncio.sleep(0)  # what the thread had to tell is told by now
         assert pool.outcomes == {held: Interrupted()}
