@@ -29,7 +29,7 @@ class DropsDelays(Spoiled):
 
 @breaks("DLY-1", "not_before_its_moment")
 class IsEarly(Spoiled):
-    publish = delayed_by(lambda moment: moment - timedelta(milliseconds=100))
+    publish = delayed_by(lambda moment: moment - timedelta(milliseconds=400))
 
 
 @breaks("DLY-1", "not_before_its_moment")
