@@ -108,6 +108,26 @@ def test_going_up_and_down_all_the_time_loses_and_doubles_nothing(amqp_vhost) ->
     asyncio.run(body())
 
 
+def test_what_comes_while_a_consumer_ends_is_kept_or_nacked_never_rejected(amqp_vhost) -> None:
+    async def body() -> None:
+        async with opened(amqp_vhost, priorities=10) as (transport, queue):
+            sent = [message_to(queue, body=b"x" * 2000) for _ in range(1000)]
+            await transport.publish(sent)
+            methods: list[object] = []
+            for _ in range(5):
+                async with transport.consume([queue.name], prefetch=1000) as consumer:
+                    now = frames_of(transport)
+                    await consumer.set_prefetch(0)  # in the midst of what the broker sends
+                    methods += now
+            nacks = sum(isinstance(method, spec.Basic.Nack) for method in methods)
+            assert nacks > 100, "nothing was on its way, so nothing was tested"
+            assert not any(isinstance(method, spec.Basic.Reject) for method in methods)
+            async with transport.consume([queue.name], prefetch=1000) as consumer:
+                assert ids(await take(consumer, 1000)) == ids(sent)
+
+    asyncio.run(body())
+
+
 def test_acks_of_the_oldest_are_one_frame(amqp_vhost) -> None:
     async def body() -> None:
         async with opened(amqp_vhost) as (transport, queue):
