@@ -149,6 +149,16 @@ async def test_an_accused_job_that_waits_is_taken_back(trial, gate):
         assert [job.seq for job in pool.pool.recall()] == [second]
 
 
+async def test_an_idle_quarantine_is_given_up(trial, monkeypatch):
+    monkeypatch.setattr("celeriac.worker.executors.quarantine.IDLE_SECONDS", 0.05)
+    async with trial() as pool:
+        quarantined = await pool.run("pid", alone=True)
+        assert quarantined in pool.pool.pids
+        while quarantined in pool.pool.pids:  # noqa: ASYNC110 - the pool tells nobody of a death without jobs
+            await asyncio.sleep(0.01)
+        assert await pool.run("pid", alone=True) != quarantined
+
+
 async def test_one_task_a_child(trial):
     async with trial(concurrency=2, max_tasks_per_child=1) as pool:
         seqs = [pool.submit("pid") for _ in range(200)]

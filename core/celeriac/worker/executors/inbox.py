@@ -69,7 +69,7 @@ class Inbox:
         return self._withdraw(unkept + found[kept:])
 
     def bury(self) -> tuple[list[Job], list[Job]]:
-        """Close both ends, once the child is dead and its words are taken in; return what it had begun, and what not."""
+        """Close both ends, once the child is dead and its words are taken in; return what it began, and what not."""
         for packet in self._read():
             packet.close()
         self._sender.close()
