@@ -30,9 +30,10 @@ RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, whic
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if "amqp" in item.nodeid.partition("::")[0]:
-        item.add_marker(pytest.mark.amqp)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "amqp" in item.path.name:
+            item.add_marker(pytest.mark.amqp)
 
 
 @pytest.fixture(scope="session")

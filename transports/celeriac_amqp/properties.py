@@ -87,10 +87,7 @@ def encode_properties(
     if message.content_encoding:
         flags |= _CONTENT_ENCODING
         head += encode_short(message.content_encoding, "content encoding")
-    headers = with_route(message) if detour else message.headers
-    table = encode_table(headers)
-    if len(table) > MAX_HEADER_BYTES:
-        raise MessageTooLarge(f"the headers of message {message.id!r} have {len(table)} bytes; 65536 are taken")
+    table = _encode_headers(message, with_route(message) if detour else message.headers)
     pieces = [head, table, _TRANSIENT if transient else _PERSISTENT, bytes((message.priority,))]
     if message.correlation_id is not None:
         flags |= _CORRELATION_ID
@@ -102,6 +99,13 @@ def encode_properties(
         flags |= _MESSAGE_ID
         pieces.append(encode_short(message.id, "message id"))
     return _FLAGS.pack(flags) + b"".join(pieces)
+
+
+def _encode_headers(message: Message, headers: Mapping[str, Any]) -> bytes:
+    table = encode_table(headers)
+    if len(table) > MAX_HEADER_BYTES:
+        raise MessageTooLarge(f"the headers of message {message.id!r} have {len(table)} bytes; 65536 are taken")
+    return table
 
 
 def with_route(message: Message) -> Mapping[str, Any]:
