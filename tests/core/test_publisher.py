@@ -321,6 +321,13 @@ def test_nobody_waits_longer_than_the_timeout_for_a_broker_that_is_away() -> Non
         assert bench.transport.calls == []
 
 
+def test_what_was_never_written_is_not_said_to_be_unconfirmed() -> None:
+    with publishing(timeout=0.2) as bench:
+        bench.transport.answers["a"] = [ConnectionLost("gone")] * 999
+        with pytest.raises(ConnectionLost, match="did not answer within"):
+            bench.publish("a").result(5)
+
+
 def test_what_was_sent_and_not_confirmed_in_time_may_have_been_sent() -> None:
     with publishing(timeout=0.1) as bench:
         bench.transport.gate = bench.call(asyncio.Event)
