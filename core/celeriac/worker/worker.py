@@ -28,15 +28,18 @@ from celeriac.worker.settle import Item, Settler
 from celeriac.worker.verdict import Policy, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from celeriac.app import App
     from celeriac.message import Message, Receipt, SettleReceipt
     from celeriac.transport import Capabilities, Consumer
+    from celeriac.worker.executors.base import Pool
     from celeriac.worker.job import Job, Outcome
     from celeriac.worker.options import WorkerOptions
     from celeriac.worker.receive import Arrival
+
+    PoolMaker = Callable[[App, WorkerOptions, PoolCalls], Pool]
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -53,8 +56,13 @@ class Worker:
         ready: set once it consumes.
     """
 
-    def __init__(self, app: App, options: WorkerOptions) -> None:
+    def __init__(self, app: App, options: WorkerOptions, *, make_pool: PoolMaker = choose_pool) -> None:
         """Wire the rooms; nothing is opened. To be constructed on the loop that runs it.
+
+        Args:
+            app: whose tasks are run.
+            options: what it is told.
+            make_pool: makes the executors; a simulation brings its own.
 
         Raises:
             ConfigurationError: the pool cannot be had: no other process could find the App, say.
@@ -66,7 +74,7 @@ class Worker:
         self._connection = app.connect()
         self._policy = _policy(app, options, exact_count=self._capabilities().exact_delivery_count)
         calls = PoolCalls(started=self._started, finished=self._finished, publish=self._publish, failed=self._fail)
-        self.pool = choose_pool(app, options, calls)
+        self.pool = make_pool(app, options, calls)
         self._pace = Pace(self.pool.sync_slots, self.pool.async_slots)
         self._receiver = Receiver(
             self._connection, options.queues, self._pace, app.clock, self._arrived, self._give_back_unstarted
