@@ -1,6 +1,7 @@
 """What tests of celeriac, of your tasks and of your own plugins are made with.
 
 - `VirtualClock`: time that passes when a test says so.
+- `FaultProxy`: a TCP proxy between a client and its broker that resets, delays, drips, refuses or swallows.
 - `TransportContract`, `ResultStoreContract`: the conformance kit. Subclass one, name your class, give the fixture that
   makes URLs, and pytest runs the whole written contract against your broker. Only these import pytest.
 """
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.testing.faults import FaultProxy
 from celeriac.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from celeriac.testing.conformance import ResultStoreContract, TransportContract
 
-__all__ = ["ResultStoreContract", "TransportContract", "VirtualClock"]
+__all__ = ["FaultProxy", "ResultStoreContract", "TransportContract", "VirtualClock"]
 
 
 def __getattr__(name: str) -> Any:
