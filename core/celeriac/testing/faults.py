@@ -80,7 +80,7 @@ class FaultProxy:
         """
         parts = urlsplit(target)
         if not parts.hostname or not parts.port:
-            raise ValueError("a proxy's target is a URL with a host and a port: amqp://localhost:5672")
+            raise ValueError("a proxy's target is a URL with a host and a port: scheme://host:1234")
         self._target = (parts.hostname, parts.port)
         self._clock: Clock = clock or SystemClock()
         self._fault = _Fault()
