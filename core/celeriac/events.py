@@ -78,6 +78,3 @@ class Settled(TaskEvent):
     """The broker was told; ``receipt`` is ``done``, ``lost`` or ``sent``."""
 
     receipt: str
-
-
-Observer = "Callable[[TaskEvent], None]"

@@ -5,9 +5,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
+from tests.cli.conftest import environment
 
 from celeriac import App
 from celeriac.cli import exits, main
@@ -164,6 +167,19 @@ def test_a_program_is_its_own_worker(celeriac, project, worker):
     assert done.stdout.endswith("SUCCESS: 3\n")
 
 
+def test_a_module_may_be_its_own_client(project, worker):
+    """Where it is run as a program its tasks are called ``__main__.add``; its worker knows them all the same."""
+    source = (project / "tasks.py").read_text()
+    (project / "both.py").write_text(
+        f"{source}\nif __name__ == '__main__':\n    print(add.delay(2, 3).get(timeout=15))\n"
+    )
+    worker("-c", "1", program=("-m", "celeriac", "worker", "-A", "both"))
+    done = subprocess.run(
+        [sys.executable, "both.py"], cwd=project, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "5\n", done.stderr
+
+
 def test_a_killed_worker_leaves_no_child(celeriac, worker):
     running = worker("-c", "1")
     _, child = call(celeriac, "tasks.where")["result"]
@@ -184,23 +200,37 @@ def _alive(pid):
 
 
 LIFESPAN = """
+import asyncio, os
 from pathlib import Path
 from celeriac import App
 app = App(broker=f"sqlite:///{Path(__file__).parent}/queue.db")
 
 @app.lifespan
 async def lifespan():
-    raise RuntimeError("no database")
+    (Path(__file__).parent / "entered").write_text(str(os.getpid()))
+    {here}
     yield
 """
 
 
 @pytest.mark.parametrize("pool", ["process", "thread", "solo"])
 def test_a_lifespan_that_fails_ends_the_worker(pool, celeriac, project):
-    (project / "bad.py").write_text(LIFESPAN)
+    (project / "bad.py").write_text(LIFESPAN.replace("{here}", 'raise RuntimeError("no database")'))
     done = celeriac("worker", "-A", "bad", "-P", pool)
     assert done.returncode == exits.FAILED
     assert "RuntimeError: no database" in done.stderr
+
+
+@pytest.mark.parametrize("pool", ["process", "thread", "solo"])
+def test_a_signal_while_it_starts_ends_it(pool, project, worker, until_there):
+    (project / "slow.py").write_text(LIFESPAN.replace("{here}", "await asyncio.sleep(30)"))
+    running = worker("-P", pool, "-c", "1", program=("-m", "celeriac", "worker", "-A", "slow"), ready="[queues]")
+    until_there(project / "entered")
+    running.signal(signal.SIGTERM)
+    assert running.wait(10) == exits.OK
+    assert "ready." not in running.text
+    assert "Traceback" not in running.text
+    assert pool != "process" or not _alive(int((project / "entered").read_text()))
 
 
 @pytest.mark.parametrize(
