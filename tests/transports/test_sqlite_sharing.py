@@ -168,7 +168,7 @@ def test_a_sleeper_is_woken_from_another_process(tmp_path: Path, monkeypatch: py
     folder = tmp_path / ("x" * 100)
     folder.mkdir()
     if bell == "lost":
-        monkeypatch.setattr(Doorbell, "answer", lambda self: (self._socket.recv(64), set())[1])
+        monkeypatch.setattr(Doorbell, "_bind", lambda _: None)
     elif bell == "none":  # no socket's address is so long, and the system has no /proc
         monkeypatch.setattr(doorbell, "DESCRIPTORS", tmp_path / "no such folder")
 
