@@ -50,7 +50,7 @@ def ready(celeriac, queue):
 
 
 def test_the_banner_and_a_line_a_task(celeriac, project, worker):
-    running = worker("-l", "info", "-c", "2", "-n", "w1@%h", "-Q", "celeriac,mail")
+    running = worker("-l", "info", "-c", "2", "-n", "w1@%h", "-Q", "celeriac, mail")
     add = call(celeriac, "tasks.add", 4, 4)
     failed = call(celeriac, "tasks.fail", "boom")
     assert (add["result"], failed["error"]["message"]) == (8, "boom")

@@ -90,6 +90,11 @@ def connected(app: App) -> Iterator[Client]:
         app.close()
 
 
+def split_names(text: str | None) -> list[str]:
+    """Return the names in ``"a, b"``."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def _load(text: str) -> App:
     here = str(Path.cwd())
     if here not in sys.path:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celeriac.cli import exits
-from celeriac.cli.apps import connected, find_app_or_broker, only_looking
+from celeriac.cli.apps import connected, find_app_or_broker, only_looking, split_names
 from celeriac.cli.output import print_json, print_table
 from celeriac.errors import QueueNotFound
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from celeriac.app import App
     from celeriac.client import Client
     from celeriac.message import Message
-    from celeriac.transport import Transport
+    from celeriac.transport import Depth
 
 HEAD = ("QUEUE", "READY", "RUNNING", "DELAYED", "OLDEST", "PAUSED")
-MISSING = "not there"
+MISSING = ("not there", "-", "-", "-", "-")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
         QueueNotFound: no queue of that name.
         Unsupported: the broker cannot do that.
     """
-    names = [*arguments.names, *filter(None, (arguments.queues or "").split(","))]
+    names = [*arguments.names, *split_names(arguments.queues)]
     if not names and arguments.action in {"purge", "pause", "resume"}:
         raise exits.UsageError(f"{arguments.action} wants the names of queues")
     app = only_looking(find_app_or_broker(arguments, app))
@@ -61,23 +61,25 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
 def _list(client: Client, names: Sequence[str], arguments: argparse.Namespace) -> int:
     found = {name: _depth(client, name) for name in names}
     if arguments.json:
-        print_json([{"queue": name, "exists": bool(depth), **depth} for name, depth in found.items()])
-        return exits.OK
-    rows = []
-    for name, depth in found.items():
-        age = depth.get("oldest_age")
-        oldest = "-" if depth and not depth["ready"] else None if age is None else f"{age:.0f} s"
-        cells = [depth["ready"], depth["running"], depth["delayed"], oldest, depth["paused"]] if depth else []
-        rows.append([name, *(cells or [MISSING, "-", "-", "-", "-"])])
-    print_table(HEAD, rows)
+        print_json([{"queue": name, "exists": bool(d), **(asdict(d) if d else {})} for name, d in found.items()])
+    else:
+        print_table(HEAD, [(name, *_cells(depth)) for name, depth in found.items()])
     return exits.OK
 
 
-def _depth(client: Client, name: str) -> dict[str, Any]:
+def _depth(client: Client, name: str) -> Depth | None:
     try:
-        return asdict(client.portal.run(client.connection.transport.depth(name)))
+        return client.portal.run(client.connection.transport.depth(name))
     except QueueNotFound:
-        return {}
+        return None
+
+
+def _cells(depth: Depth | None) -> Sequence[object]:
+    if depth is None:
+        return MISSING
+    age = depth.oldest_age
+    oldest = "-" if not depth.ready else None if age is None else f"{age:.0f} s"
+    return (depth.ready, depth.running, depth.delayed, oldest, depth.paused)
 
 
 def _purge(client: Client, names: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -131,7 +133,7 @@ def _each(
 
 
 def _peek(client: Client, names: Sequence[str], arguments: argparse.Namespace) -> int:
-    transport: Transport = client.connection.transport
+    transport = client.connection.transport
     rows = [
         _shown(name, message) for name in names for message in client.portal.run(transport.peek(name, arguments.limit))
     ]

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("celeriac.task")
 
-_QUIET = {"interrupted": logging.INFO, "accused": logging.WARNING}  # nobody's fault, or not known to be this one's
+# what is no error: as the task wished, nobody's fault, to be tried again, or not known to be this task's doing
+_QUIET = {
+    "ignored": logging.INFO,
+    "snoozed": logging.INFO,
+    "given back": logging.INFO,
+    "interrupted": logging.INFO,
+    "retry": logging.WARNING,
+    "accused": logging.WARNING,
+}
 
 
 def observe(observers: Observers) -> None:

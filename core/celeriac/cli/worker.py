@@ -14,7 +14,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from celeriac.cli import exits
-from celeriac.cli.apps import find_app
+from celeriac.cli.apps import find_app, split_names
 from celeriac.cli.banner import Banner
 from celeriac.cli.serving import Serving
 from celeriac.errors import ConfigurationError
@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
     app = find_app(arguments, app)
     log = LogOptions(arguments.loglevel, arguments.json)
     given: dict[str, Any] = {name: getattr(arguments, name) for name in WORKER_SETTINGS}
-    queues = [name for name in (arguments.queues or "").split(",") if name]
-    options = WorkerOptions.of(app, {**given, "queues": queues, "name": node_name(arguments.hostname), "log": log})
+    queues, name = split_names(arguments.queues), node_name(arguments.hostname)
+    options = WorkerOptions.of(app, {**given, "queues": queues, "name": name, "log": log})
     _refuse_private(app)
     configure_logging(log)
     Serving(app, options, Banner(app, as_json=arguments.json)).run()
