@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
         prog = f"celeriac {before.command}"
         command = importlib.import_module(f"celeriac.cli.{before.command}")
         arguments = _of_the_command(prog, command, before).parse_args(before.rest)
-        return int(command.run(arguments, app))
+        code = int(command.run(arguments, app))
+        sys.stdout.flush()  # a reader that has gone is noticed here, not at the interpreter's end
     except (CeleriacError, exits.UsageError) as error:
         return exits.explain(prog, error)
     except SystemExit as leaving:  # --help and --version
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
         with contextlib.suppress(OSError):
             sys.stdout.close()
         return exits.UNREAD
+    return code
 
 
 def _before_the_command() -> Parser:
