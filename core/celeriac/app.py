@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -34,7 +35,7 @@ from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask
 from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
@@ -50,7 +51,7 @@ logger = logging.getLogger("celeriac")
 
 DEFAULT_FILE = "celeriac.db"
 DEFAULT_QUEUE = "celeriac"
-TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result")
+TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
 
@@ -139,12 +140,12 @@ class App:
         Args:
             fn: a ``def`` or ``async def`` function; it stays callable.
             **options: ``name`` (default: module and function), ``bind`` (the function's first argument is the task),
-                ``acks_late``, ``ignore_result``, the options about retries (see `celeriac.retry.RetryOptions`), and any
-                call option as the task's default (see `CallOptions`).
+                ``acks_late``, ``ignore_result``, ``track_started``, the options about retries (see
+                `celeriac.retry.RetryOptions`), and any call option as the task's default (see `CallOptions`).
 
         Raises:
             UnknownOption: an option of an unknown name, with a did-you-mean.
-            ConfigurationError: another function has that name.
+            ConfigurationError: another function has that name, or an option cannot work.
         """
         for name in options:
             if name not in ALL_OPTIONS:
@@ -199,6 +200,32 @@ class App:
     def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - Celery's name for it
         """Return the result of a task by its id."""
         return AsyncResult(task_id, self.client)
+
+    def revoke(self, ids: str | Iterable[str], *, terminate: bool = False, best_effort: bool = False) -> None:
+        """See that tasks are not run, and that coroutines which run are cancelled; their state is ``REVOKED``.
+
+        The broker keeps it for ``revoke_expires`` seconds, for workers that start later too. A ``def`` task that has
+        begun goes on.
+
+        Args:
+            ids: of the tasks.
+            terminate: end what runs by force too: a ``def`` task has its process killed, and the others in it are given
+                back, uncounted; so has a coroutine that is not gone a second after its cancellation.
+            best_effort: where the broker keeps no revocations, tell the workers that run now.
+
+        Raises:
+            Unsupported: the broker keeps no revocations, and ``best_effort`` is false.
+        """
+        self.client.portal.run(self._revoke(ids, terminate=terminate, best_effort=best_effort))
+
+    async def arevoke(self, ids: str | Iterable[str], *, terminate: bool = False, best_effort: bool = False) -> None:
+        """Revoke from a coroutine; as `revoke`."""
+        revoking = self._revoke(ids, terminate=terminate, best_effort=best_effort)
+        await asyncio.wrap_future(self.client.portal.start(revoking))
+
+    def _revoke(self, ids: str | Iterable[str], *, terminate: bool, best_effort: bool) -> Coroutine[Any, Any, None]:
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        return self.client.revoke(wanted, terminate=terminate, best_effort=best_effort)
 
     @property
     def client(self) -> Client:

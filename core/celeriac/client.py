@@ -8,22 +8,27 @@ import os
 import socket
 from collections import deque
 from concurrent.futures import CancelledError
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
-from celeriac.errors import ConnectionLost, TransportError, UnknownTask
+from celeriac.control import TOPIC, Control
+from celeriac.errors import ConnectionLost, TransportError, UnknownTask, Unsupported
+from celeriac.protocol import ErrorData
 from celeriac.publisher import Publisher
+from celeriac.results import ResultRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from celeriac.codec import Codecs
     from celeriac.connection import Connection
     from celeriac.portal import Portal
     from celeriac.publisher import Publishes
-    from celeriac.results import ResultRecord
 
 TRY_AGAIN = 0.05
+WAITING = (states.PENDING, states.RETRY)
 
 
 class Client:
@@ -84,7 +89,7 @@ class Client:
             try:
                 record = await self.look(task_id)
                 store = self.connection.store
-                if record is None and store.capabilities().knows_unknown:
+                if record is None and self.knows_unknown:
                     raise UnknownTask(
                         f"the result store knows no task {task_id}: it was sent without a result, or has expired"
                     )
@@ -95,6 +100,56 @@ class Client:
             except ConnectionLost:
                 pass
             await self.connection.clock.sleep(TRY_AGAIN)
+
+    @property
+    def knows_unknown(self) -> bool:
+        """The store tells an id that it never saw from one that waits."""
+        return self.connection.store.capabilities().knows_unknown
+
+    async def revoke(self, ids: Sequence[str], *, terminate: bool, best_effort: bool) -> None:
+        """See that tasks are not run: durably, and told to the workers that run now.
+
+        Raises:
+            Unsupported: the broker keeps no revocations, and ``best_effort`` is false; nothing was done.
+        """
+        if not ids:
+            return
+        await self.connection.ready()
+        settings, now = self.connection.settings, self.connection.clock.now()
+        told = Control(terminate=ids) if terminate else None
+        try:
+            await self.connection.transport.revoke(ids, now + timedelta(seconds=settings.revoke_expires))
+        except Unsupported as error:
+            if not best_effort:
+                raise Unsupported(
+                    f"{error}; best_effort=True tells the workers that run now, and no later ones"
+                ) from error
+            told = told or Control(revoke=ids)
+        if told is not None:
+            await self.connection.transport.signal(TOPIC, told.encode())
+        await self._store_revoked(ids, now + timedelta(seconds=settings.result_expires))
+
+    async def _store_revoked(self, ids: Sequence[str], expires_at: datetime) -> None:
+        """Write REVOKED where a shared store has a task that does not run; of others the workers will tell."""
+        store, now = self.connection.store, self.connection.clock.now()
+        if not store.capabilities().shared:
+            return
+        error = ErrorData(type="TaskRevokedError", module="celery.exceptions", args=["revoked"], message="revoked")
+        waiting = [record for record in await store.get(ids) if record is not None and record.state in WAITING]
+        await store.put(
+            [
+                ResultRecord(
+                    task_id=record.task_id,
+                    attempt=record.attempt,
+                    state=states.REVOKED,
+                    body=error.encode(),
+                    expires_at=expires_at,
+                    done_at=now,
+                    history=record.history,
+                )
+                for record in waiting
+            ]
+        )
 
     async def forget(self, ids: Sequence[str]) -> None:
         """Drop what the store has of these tasks."""

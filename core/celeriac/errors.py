@@ -27,7 +27,9 @@ CeleriacError
     ├── UnknownTask             the store never saw that id, or has forgotten it
     ├── ResultTimeout           also a TimeoutError
     ├── MaxRetriesExceeded      the task asked for more attempts than it may have
-    ├── TaskRevoked             the task was revoked or had expired before it ran
+    ├── TaskRevoked             the task was revoked, or had expired before it ran
+    ├── TimeLimitExceeded       the task ran longer than its hard time limit, and was ended
+    ├── SoftTimeLimitExceeded   raised inside a task when its soft time limit is over
     └── TaskError               a remote failure whose own class cannot be found here
 """
 
@@ -202,7 +204,15 @@ class MaxRetriesExceeded(ResultError):
 
 
 class TaskRevoked(ResultError):
-    """The task was revoked, or had expired, before it ran."""
+    """The task was revoked, or had expired before it ran."""
+
+
+class TimeLimitExceeded(ResultError):
+    """The task ran longer than its hard time limit, and was ended."""
+
+
+class SoftTimeLimitExceeded(ResultError):
+    """The soft time limit of the task is over: raised inside it, so that it can clean up."""
 
 
 class TaskError(ResultError):

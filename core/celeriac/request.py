@@ -11,7 +11,7 @@ from celeriac.errors import ProtocolError
 from celeriac.protocol import parse_when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 
@@ -43,6 +43,7 @@ class Request:
         headers: what the caller sent along.
         history: earlier attempts, oldest first: what each holds, see `celeriac.results.ResultRecord`.
         state: what the App's lifespan gave.
+        tell: takes what `progress` tells; ``None`` where nobody wants to know.
     """
 
     id: str
@@ -68,11 +69,7 @@ class Request:
     headers: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     state: Any = None
-
-    @classmethod
-    def from_wire(cls, data: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any], state: Any) -> Request:
-        """Return the request that an `Assignment` carries."""
-        return cls(**data, args=args, kwargs=kwargs, state=state)
+    tell: Callable[[Mapping[str, Any]], None] | None = field(default=None, repr=False, compare=False)
 
     def seconds_since_first(self, now: datetime) -> float:
         """Return the seconds since the first attempt failed; 0 in the first."""
@@ -88,6 +85,27 @@ _request: ContextVar[Request | None] = ContextVar("celeriac_request", default=No
 def current_task() -> Request | None:
     """Return the request of the task that runs here; ``None`` outside of one."""
     return _request.get()
+
+
+def progress(current: float, total: float | None = None, **meta: Any) -> None:
+    """Tell, from inside a task, how far it is: state ``PROGRESS``, with these values as `AsyncResult.info`.
+
+    The latest word is stored, at most every 0.1 s.
+
+    Args:
+        current: how much is done.
+        total: of how much, if that is known.
+        **meta: whatever else callers should see; it must be encodable.
+
+    Raises:
+        RuntimeError: no task runs here.
+        EncodeError: a value cannot be carried.
+    """
+    request = current_task()
+    if request is None:
+        raise RuntimeError("no task runs here; progress is told only while a worker runs one")
+    if request.tell is not None:
+        request.tell({**meta, "current": current, "total": total})
 
 
 @contextlib.contextmanager

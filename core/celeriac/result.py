@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)  # noqa: PLC0105 - one letter, as everywhere for type variables
 
+WITH_ERROR = (states.FAILURE, states.REVOKED, states.RETRY)
+
 
 class AsyncResult(Generic[R]):
     """The result of one task, now or later. Awaitable.
@@ -53,9 +55,15 @@ class AsyncResult(Generic[R]):
 
     @property
     def state(self) -> str:
-        """One of `celeriac.states`; asks the store."""
+        """One of `celeriac.states`; asks the store.
+
+        ``UNKNOWN`` where the store would know the task and does not: it was sent without a result, never sent, or its
+        result has expired. A store that cannot tell says ``PENDING``.
+        """
         record = self._look()
-        return record.state if record else states.PENDING
+        if record is None:
+            return states.UNKNOWN if self._client.knows_unknown else states.PENDING
+        return record.state
 
     status = state
 
@@ -78,6 +86,18 @@ class AsyncResult(Generic[R]):
         if record is None or record.state not in states.FINAL:
             return None
         return self._value(record) if record.state == states.SUCCESS else self._error(record)
+
+    @property
+    def info(self) -> Any:
+        """What there is to know now: the result or the exception, or what a state that is not final says.
+
+        ``{"current": 3, "total": 10, ...}`` for ``PROGRESS``, ``{"hostname": ...}`` for ``STARTED``, the exception for
+        ``RETRY``; otherwise ``None``.
+        """
+        record = self._look()
+        if record is None:
+            return None
+        return self._error(record) if record.state in WITH_ERROR else self._value(record)
 
     @property
     def traceback(self) -> str | None:
@@ -111,6 +131,17 @@ class AsyncResult(Generic[R]):
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result, as `aget` without a timeout."""
         return self.aget().__await__()
+
+    def revoke(self, *, terminate: bool = False, best_effort: bool = False) -> None:
+        """See that the task is not run; as `App.revoke`."""
+        self._run(self._revoke(terminate=terminate, best_effort=best_effort))
+
+    async def arevoke(self, *, terminate: bool = False, best_effort: bool = False) -> None:
+        """Revoke from a coroutine; as `revoke`."""
+        await asyncio.wrap_future(self._client.portal.start(self._revoke(terminate=terminate, best_effort=best_effort)))
+
+    def _revoke(self, *, terminate: bool, best_effort: bool) -> Coroutine[Any, Any, None]:
+        return self._client.revoke([self.id], terminate=terminate, best_effort=best_effort)
 
     def forget(self) -> None:
         """Drop what the store keeps of it."""

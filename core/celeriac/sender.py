@@ -152,6 +152,7 @@ class Sender:
             root_id=(parent.root_id or parent.id) if parent else task_id,
             parent_id=parent.id if parent else None,
             ignore_result=ignore_result,
+            timelimit=options.limits,
             headers=options.headers,
             reply_to=None if ignore_result else client.reply_to,
             not_before=not_before,

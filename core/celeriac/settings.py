@@ -61,6 +61,13 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _time_limit(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError("use seconds, more than 0; without a limit leave it out")
+    return number
+
+
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def choose(value: Any) -> str:
         if value not in choices:
@@ -98,6 +105,19 @@ class Settings:
     acks_late: bool = _setting(
         True, _flag, "Acknowledge after the result is stored (at least once). False: when an executor takes the task."
     )
+    track_started: bool = _setting(False, _flag, "Store the state `STARTED` when a task begins.")
+    time_limit: float | None = _setting(
+        None, _time_limit, "Seconds after which a task is ended, for those that do not say. None: no limit."
+    )
+    soft_time_limit: float | None = _setting(
+        None, _time_limit, "Seconds after which `SoftTimeLimitExceeded` is raised in a task. None: no limit."
+    )
+    soft_limits_only: bool = _setting(
+        False, _flag, "Take tasks with a `time_limit` also into a pool that cannot enforce it: of threads, or solo."
+    )
+    revoke_expires: float = _setting(
+        2_592_000.0, _seconds, "Seconds for which a revocation holds: more than the longest delay of a task."
+    )
     concurrency: int | None = _setting(None, _count, "Executors of a worker. None: the processors it may use.")
     pool: str = _setting("process", _one_of("process", "thread", "solo"), "What the executors are.")
     threads: int = _setting(1, _count, "`def` tasks that one executor process runs at a time.")
@@ -114,6 +134,14 @@ class Settings:
         10.0, _seconds, "Seconds after which a task that no worker knew is offered again."
     )
     unknown_task_deadline: float = _setting(3600.0, _seconds, "Seconds after which such a task is a dead letter.")
+
+    def __post_init__(self) -> None:
+        """Refuse a soft time limit beyond the hard one."""
+        if self.time_limit is not None and self.soft_time_limit is not None and self.soft_time_limit > self.time_limit:
+            raise ConfigurationError(
+                f"soft_time_limit={self.soft_time_limit:g} is beyond time_limit={self.time_limit:g}; "
+                "the soft one comes first"
+            )
 
     @classmethod
     def resolve(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:

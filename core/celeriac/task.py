@@ -6,16 +6,17 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
 from celeriac.flow import Retry, TaskFlow
 from celeriac.protocol import aware
-from celeriac.request import Request, current_task
+from celeriac.request import Request, current_task, progress
 from celeriac.retry import RetryOptions
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from celeriac.app import App
     from celeriac.flow import Delay
@@ -40,6 +41,8 @@ class CallOptions:
         countdown: seconds before it may start.
         eta: the moment before which it may not start; a naive one is UTC.
         expires: the moment, or seconds from now, after which it is not run; a naive moment is UTC.
+        time_limit: seconds after which it is ended, and has failed with `TimeLimitExceeded`.
+        soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside it.
     """
 
     queue: str | None = None
@@ -52,12 +55,34 @@ class CallOptions:
     countdown: float | timedelta | None = None
     eta: datetime | None = None
     expires: float | timedelta | datetime | None = None
+    time_limit: float | timedelta | None = None
+    soft_time_limit: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Bring the limits into seconds.
+
+        Raises:
+            ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one.
+        """
+        if self.time_limit is None and self.soft_time_limit is None:
+            return
+        for name in ("time_limit", "soft_time_limit"):
+            object.__setattr__(self, name, _limit(name, getattr(self, name)))
+        hard, soft = self.limits
+        if hard is not None and soft is not None and soft > hard:
+            raise ConfigurationError(f"soft_time_limit={soft} is beyond time_limit={hard}; the soft one comes first")
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """The hard and the soft limit, in seconds."""
+        return self.time_limit, self.soft_time_limit  # type: ignore[return-value] # in seconds since __post_init__
 
     def with_(self, options: Mapping[str, Any]) -> CallOptions:
         """Return these options with ``options`` over them.
 
         Raises:
             UnknownOption: a name that is none of them, with a did-you-mean.
+            ConfigurationError: a time limit that cannot be kept.
         """
         if not options:
             return self
@@ -84,6 +109,7 @@ class Task(Generic[P, R]):
         is_async: the function is a coroutine function.
         acks_late: acknowledged after its result is stored; ``None`` as the App's setting.
         ignore_result: its result is not stored; ``None`` as the App's setting.
+        track_started: that it has begun is stored; ``None`` as the App's setting.
         retries: when it is tried again.
     """
 
@@ -96,6 +122,7 @@ class Task(Generic[P, R]):
         bind: bool = False,
         acks_late: bool | None = None,
         ignore_result: bool | None = None,
+        track_started: bool | None = None,
         defaults: CallOptions = NO_OPTIONS,
         retries: RetryOptions = NO_RETRIES,
     ) -> None:
@@ -107,6 +134,7 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         self.acks_late = acks_late
         self.ignore_result = ignore_result
+        self.track_started = track_started
         self.defaults = defaults
         self.retries = retries
         self.__doc__ = fn.__doc__
@@ -168,6 +196,10 @@ class Task(Generic[P, R]):
         if throw:
             raise wish
         return wish
+
+    def progress(self, current: float, total: float | None = None, **meta: Any) -> None:
+        """Tell, from inside the task, how far it is; as `celeriac.progress`."""
+        progress(current, total, **meta)
 
     def options(self, **options: Any) -> Task[P, R]:
         """Return this task with other call options, its typed signature kept: ``add.options(queue="x").delay(4, 4)``.
@@ -261,6 +293,18 @@ class CoroutineTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the coroutine function here and now."""
         return self.fn(self, *args, **kwargs) if self.bind else self.fn(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _limit(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{name}={value!r} is no duration; give seconds or a timedelta") from None
+    if not 0 < seconds < float("inf"):
+        raise ConfigurationError(f"{name}={value!r}: give more than 0 seconds; without a limit leave it out")
+    return seconds
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:

@@ -18,6 +18,7 @@ FLOORS = {
     # 1: vocabulary, the two ports, the protocol
     "clock": 1,
     "codec": 1,
+    "control": 1,
     "errors": 1,
     "events": 1,
     "flow": 1,

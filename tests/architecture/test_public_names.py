@@ -18,8 +18,11 @@ PUBLIC = [
     "Retry",
     "Route",
     "Snooze",
+    "SoftTimeLimitExceeded",
     "Task",
+    "TimeLimitExceeded",
     "current_task",
+    "progress",
 ]
 
 

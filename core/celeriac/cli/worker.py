@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--coroutines", metavar="N", help="async def tasks that one process runs at a time")
     add("--max-tasks-per-child", metavar="N", help="replace a process after so many tasks")
     add("--max-memory-per-child", metavar="KIB", help="replace a process above so much memory")
+    add("--time-limit", metavar="SECONDS", help="end a task after so long, unless it says otherwise")
+    add("--soft-time-limit", metavar="SECONDS", help="raise SoftTimeLimitExceeded in a task after so long")
+    add(
+        "--soft-limits-only",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="take tasks with a time limit also into a pool that cannot enforce it",
+    )
     add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
     add(
         "--preload",

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from celeriac import states
 from celeriac.errors import NotRegistered, ProtocolError
 from celeriac.message import ACK, Move
-from celeriac.protocol import ErrorData, parse_header
+from celeriac.protocol import parse_header
 from celeriac.worker.job import Assignment, Job
-from celeriac.worker.verdict import Policy, Verdict, again, dead, record_of, unknown_task
+from celeriac.worker.verdict import Policy, Verdict, again, dead, failed, revoked, unknown_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from celeriac.message import Delivery
     from celeriac.protocol import TaskHeader
+    from celeriac.protocol.header import TimeLimit
     from celeriac.task import Task
 
 EARLY = timedelta(seconds=1)
@@ -31,10 +31,12 @@ class Facts:
     Attributes:
         now: the time of day.
         final: the result store has a final state of this task: it is a duplicate.
+        revoked: it is not to be run.
     """
 
     now: datetime
     final: bool = False
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,13 @@ def admit(
     verdict = _refusal(delivery, header, facts, policy)
     if verdict is None:
         try:
-            return _job(delivery, header, tasks[header.task], policy, seq)
+            job = _job(delivery, header, tasks[header.task], policy, seq)
         except NotRegistered:
             verdict = unknown_task(delivery, header, policy, facts.now)
+        else:
+            if job.hard_limit is None or policy.enforces_limits:
+                return job
+            verdict = _unenforceable(job, policy, facts.now)
     if header.ignore_result:
         verdict = replace(verdict, record=None)
     return Refused(delivery, verdict, header)
@@ -89,10 +95,10 @@ def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
 def _refusal(delivery: Delivery, header: TaskHeader, facts: Facts, policy: Policy) -> Verdict | None:
     if facts.final:
         return Verdict(why="duplicate", action=ACK)
+    if facts.revoked:
+        return revoked(delivery, header, policy, facts.now, "revoked")
     if header.expires is not None and header.expires <= facts.now:
-        error = ErrorData(type="TaskRevokedError", module="celery.exceptions", args=["expired"], message="expired")
-        record = record_of(delivery, header, policy, facts.now, states.REVOKED, error.encode())
-        return Verdict(why="expired", record=record)
+        return revoked(delivery, header, policy, facts.now, "expired")
     if header.eta is not None and header.eta > facts.now + EARLY:
         early = replace(delivery.message, exchange="", routing_key=delivery.queue, not_before=header.eta)
         return Verdict(why="early", action=Move((early,)))
@@ -104,6 +110,7 @@ def _job(delivery: Delivery, header: TaskHeader, task: Task[..., Any], policy: P
     ignore = header.ignore_result
     if ignore is None:
         ignore = policy.ignore_result if task.ignore_result is None else task.ignore_result
+    hard, soft = _limits(header, task, policy)
     return Job(
         delivery=delivery,
         header=header,
@@ -114,13 +121,32 @@ def _job(delivery: Delivery, header: TaskHeader, task: Task[..., Any], policy: P
             content_type=message.content_type,
             content_encoding=message.content_encoding,
             compression=header.compression,
+            soft_limit=soft,
             request=_request(delivery, header, policy),
         ),
         is_async=task.is_async,
         alone=header.own.crashes > 0 or header.own.accused > 0,
         acks_late=policy.acks_late if task.acks_late is None else task.acks_late,
         ignore_result=ignore,
+        track_started=policy.track_started if task.track_started is None else task.track_started,
+        hard_limit=hard,
     )
+
+
+def _limits(header: TaskHeader, task: Task[..., Any], policy: Policy) -> TimeLimit:
+    """Return the hard and the soft limit: each the call's, else the task's, else the worker's."""
+    hard, soft = header.timelimit
+    task_hard, task_soft = task.defaults.limits
+    worker_hard, worker_soft = policy.limits
+    return hard or task_hard or worker_hard, soft or task_soft or worker_soft
+
+
+def _unenforceable(job: Job, policy: Policy, now: datetime) -> Verdict:
+    text = (
+        f"{job.header.task} has a time_limit of {job.hard_limit:g} s, and the pool of {policy.node} cannot end a task; "
+        "send it to a worker with the process pool, or start this one with --soft-limits-only"
+    )
+    return failed(job.delivery, job.header, policy, now, "unenforceable", "ConfigurationError", text)
 
 
 def _request(delivery: Delivery, header: TaskHeader, policy: Policy) -> dict[str, Any]:

@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import states
 from celeriac.message import REQUEUE, Move
-from celeriac.protocol import ErrorData, resend, retried
-from celeriac.worker.job import Died, Failed, Ignored, Interrupted, Refused, Rejected, Retried, Snoozed, Succeeded
-from celeriac.worker.verdict import Policy, Verdict, again, dead, record_of, unknown_task
+from celeriac.protocol import resend, retried
+from celeriac.worker.job import (
+    Died,
+    Failed,
+    Ignored,
+    Interrupted,
+    Refused,
+    Rejected,
+    Retried,
+    Revoked,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+)
+from celeriac.worker.verdict import Policy, Verdict, again, dead, failed, record_of, revoked, unknown_task
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from celeriac.protocol import ErrorData
     from celeriac.results import ResultRecord
     from celeriac.worker.job import Job, Outcome
 
@@ -26,7 +39,7 @@ def decide(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
     return replace(verdict, record=None) if job.ignore_result else verdict
 
 
-def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:  # noqa: C901 - the policy is one match
+def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:  # noqa: C901, PLR0912 - the policy is one match
     match outcome:
         case Succeeded():
             return Verdict(why="succeeded", record=_success(job, outcome, policy, now), detail=outcome.shown)
@@ -47,6 +60,12 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
             return unknown_task(job.delivery, job.header, policy, now)
         case Rejected():
             return dead(job.delivery, job.header, policy, now, outcome.reason, outcome.detail)
+        case TimedOut():
+            text = f"it ran longer than its time_limit of {outcome.limit:g} s"
+            return failed(job.delivery, job.header, policy, now, "timed out", "TimeLimitExceeded", text)
+        case Revoked():
+            how = "terminated" if outcome.terminated else "revoked"
+            return revoked(job.delivery, job.header, policy, now, how)
         case Interrupted():
             return Verdict(why="interrupted", action=REQUEUE)
         case Died(beside=0):
@@ -59,7 +78,7 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
 def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
     """The broker has forgotten it when it began, so nothing tries it again: whoever waits for it is told."""
     match outcome:
-        case Succeeded() | Failed() | Ignored():
+        case Succeeded() | Failed() | Ignored() | TimedOut() | Revoked():
             return replace(_judge(job, outcome, policy, now), action=None)
         case Retried() | Snoozed() | Refused(requeue=True):
             return _published(_judge(job, outcome, policy, now), job)
@@ -68,11 +87,10 @@ def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetim
         case Rejected():
             why, text = outcome.reason, outcome.detail
         case Interrupted():
-            why, text = "interrupted", "the worker stopped before the task was done"
+            why, text = "interrupted", "it was interrupted before it was done: its worker or its executor had to end"
         case Died():
             why, text = "died", _died(outcome)
-    error = ErrorData(type="TaskError", module="celeriac.errors", args=[text], message=text)
-    return Verdict(why=why, action=None, record=_failure(job, error, policy, now, None), detail=text)
+    return replace(failed(job.delivery, job.header, policy, now, why, "TaskError", text), action=None)
 
 
 def _published(verdict: Verdict, job: Job) -> Verdict:

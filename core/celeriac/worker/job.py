@@ -23,6 +23,7 @@ class Assignment:
         content_type: of the body.
         content_encoding: of the body.
         compression: of the body, as its header names it.
+        soft_limit: seconds after which `SoftTimeLimitExceeded` is raised in it.
         request: the fields of `celeriac.task.Request` that the message carries.
     """
 
@@ -32,6 +33,7 @@ class Assignment:
     content_type: str
     content_encoding: str
     compression: str | None = None
+    soft_limit: float | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,6 +49,8 @@ class Job:
         alone: it is accused of having killed a child: no other task runs beside it.
         acks_late: acknowledged after its result is stored; otherwise when an executor takes it.
         ignore_result: its result is not stored.
+        track_started: that it has begun is stored.
+        hard_limit: seconds after which it is ended.
     """
 
     delivery: Delivery
@@ -56,6 +60,8 @@ class Job:
     alone: bool = False
     acks_late: bool = True
     ignore_result: bool = False
+    track_started: bool = False
+    hard_limit: float | None = None
 
     @property
     def seq(self) -> int:
@@ -139,8 +145,32 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The worker is leaving before the task was done: nobody's fault."""
+    """The task was ended before it was done, and it is not its fault.
+
+    The worker is leaving, or has ended its process for the sake of another task.
+    """
 
 
-Told = Succeeded | Failed | Retried | Ignored | Snoozed | Refused | Rejected
-Outcome = Told | Died | Interrupted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut:
+    """The task was ended at its hard limit, in seconds."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """The task was ended because it was revoked: ``terminated`` with its process if need be."""
+
+    terminated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The executor has cancelled the coroutine, as it was told; the pool knows why."""
+
+
+Result = Succeeded | Failed | Retried | Ignored | Snoozed | Refused | Rejected
+Sentence = TimedOut | Revoked
+Outcome = Result | Sentence | Died | Interrupted
+Told = Result | Cancelled

@@ -25,6 +25,9 @@ WORKER_SETTINGS = (
     "max_memory_per_child",
     "preload",
     "grace",
+    "time_limit",
+    "soft_time_limit",
+    "soft_limits_only",
 )
 
 
@@ -39,6 +42,9 @@ class WorkerOptions:
         pool_options: how large the pool is.
         grace: seconds that running tasks have to finish when it is stopped.
         preload: import the app once, in the fork server.
+        time_limit: the hard limit, in seconds, of tasks that do not say.
+        soft_time_limit: their soft one.
+        soft_limits_only: take tasks with a hard limit though the pool cannot enforce it.
     """
 
     queues: Sequence[str]
@@ -47,6 +53,9 @@ class WorkerOptions:
     pool_options: PoolOptions
     grace: float
     preload: bool = False
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    soft_limits_only: bool = False
 
     @classmethod
     def of(cls, app: App, given: Mapping[str, Any]) -> WorkerOptions:
@@ -75,6 +84,9 @@ class WorkerOptions:
             ),
             grace=settings.grace,
             preload=settings.preload,
+            time_limit=settings.time_limit,
+            soft_time_limit=settings.soft_time_limit,
+            soft_limits_only=settings.soft_limits_only,
         )
 
 

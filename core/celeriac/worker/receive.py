@@ -13,7 +13,7 @@ from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
 from celeriac.transport_helpers import OWN_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from celeriac.clock import Clock
     from celeriac.connection import Connection
@@ -27,6 +27,7 @@ WAIT = 1.0
 TICK = 0.25
 TRY_AGAIN = 0.2
 RESIZE_AFTER = 1.0
+CHECK_EVERY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Receiver:
         clock: Clock,
         arrived: Callable[[Arrival], None],
         stuck: Callable[[], None],
+        ready: Callable[[], Awaitable[None]],
     ) -> None:
         """Begin with nothing open.
 
@@ -59,6 +61,7 @@ class Receiver:
             clock: where the time comes from.
             arrived: takes each delivery on; must not raise.
             stuck: every slot has been busy for long: what has not begun is to be given back.
+            ready: awaited, through each new connection, before anything is taken.
         """
         self._connection = connection
         self._queues = tuple(queues)
@@ -66,10 +69,12 @@ class Receiver:
         self._clock = clock
         self._arrived = arrived
         self._stuck = stuck
+        self._ready = ready
         self._consumer: Consumer | None = None
         self._held: dict[Consumer, dict[object, Delivery]] = {}
         self._room = asyncio.Event()
         self._stopping = False
+        self._disowned = False
         self._prefetch = 0
         self._resized_at = float("-inf")
 
@@ -82,9 +87,10 @@ class Receiver:
         """Receive until `stop`; returns after a lost connection only when told to stop."""
         while not self._stopping:
             await self._connection.ready()
-            await self._connection.declare(self._queues)
             self._prefetch = self._pace.target
             try:
+                await self._connection.declare(self._queues)
+                await self._ready()
                 async with self._connection.transport.consume(self._queues, prefetch=self._prefetch) as consumer:
                     await self._consume(consumer)
             except ConnectionLost as error:
@@ -92,7 +98,8 @@ class Receiver:
                 await self._clock.sleep(TRY_AGAIN)
             except QueueNotFound as error:
                 logger.warning("%s; declaring it again", error)
-                await self._connection.declare_again()
+                with contextlib.suppress(ConnectionLost):  # then it is declared when the connection is open again
+                    await self._connection.declare_again()
                 await self._clock.sleep(TRY_AGAIN)
 
     def settled(self, consumer: Consumer, delivery: Delivery) -> None:
@@ -117,9 +124,12 @@ class Receiver:
     async def _consume(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._held[consumer] = {}
-        tending = asyncio.create_task(self._renew(consumer))
+        self._disowned = False
+        tending = [asyncio.create_task(tend(consumer)) for tend in (self._renew, self._check)]
         try:
             while not self._stopping:
+                if self._disowned:
+                    raise ConnectionLost("the broker does not know us as a consumer any more")
                 await self._resize(consumer)
                 room = self._prefetch - len(self._held[consumer])
                 if room <= 0:
@@ -130,7 +140,9 @@ class Receiver:
                     self._take(consumer, batch, await self._finals(batch))
             await self._until_settled(consumer)
         finally:
-            tending.cancel()
+            for task in tending:
+                task.cancel()
+            await asyncio.gather(*tending, return_exceptions=True)
             self._consumer = None
             del self._held[consumer]
 
@@ -191,12 +203,19 @@ class Receiver:
                 continue
             try:
                 kept = await consumer.extend(held)
-            except ConnectionLost:
-                return  # the consumer is dead; receive() says so too
+            except TransportError as error:  # should the consumer be dead, receive() says so too
+                logger.warning("cannot renew the hold on %d deliveries: %s", len(held), error)
+                continue
             for delivery, still_ours in zip(held, kept, strict=True):
                 if not still_ours:
                     logger.warning("lost the lease of %s; someone else may run it too", delivery.message.id)
                     self.settled(consumer, delivery)
+
+    async def _check(self, consumer: Consumer) -> None:
+        """Ask the broker now and then whether it agrees that we consume: a silence looks like an empty queue."""
+        while not self._disowned:
+            await self._clock.sleep(CHECK_EVERY)
+            self._disowned = not self._stopping and not await consumer.check()
 
     def _every(self, name: str) -> float | None:
         renew = self._connection.capabilities(name).renew_every

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,17 @@ from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
 from celeriac.protocol import ErrorData, decode_body, encode_body
 from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
-from celeriac.worker.job import Failed, Ignored, Outcome, Refused, Rejected, Retried, Snoozed, Succeeded
+from celeriac.worker.job import Failed, Ignored, Refused, Rejected, Retried, Snoozed, Succeeded
+from celeriac.worker.softlimit import limited_softly, soft_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.app import App
     from celeriac.task import Task
-    from celeriac.worker.job import Assignment
+    from celeriac.worker.job import Assignment, Result
+
+    Tell = Callable[[int, Mapping[str, Any]], None]
 
 SHOWN_CHARACTERS = 200
 TRACEBACK_CHARACTERS = 64 * 1024
@@ -50,39 +54,40 @@ class Call:
         return task.fn(task, *self.args, **self.kwargs) if task.bind else task.fn(*self.args, **self.kwargs)
 
 
-def run_sync(app: App, assignment: Assignment, state: Any) -> Outcome:
+def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Result:
     """Run a ``def`` task here and now.
 
     Args:
         app: whose task it is.
         assignment: what to run.
         state: what the App's lifespan gave.
+        tell: takes the job's number and what the task tells of its progress.
     """
-    call = prepare(app, assignment, state)
+    call = prepare(app, assignment, state, tell)
     if isinstance(call, Rejected):
         return call
     begun = _monotonic()
     try:
-        with running(call.request):
+        with running(call.request), soft_limit(assignment.soft_limit):
             value = call.begin()
             return _succeeded(app, call.task, value, begun)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit and worse
         return _raised(app, call, error, begun)
 
 
-async def run_async(app: App, assignment: Assignment, state: Any) -> Outcome:
+async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Result:
     """Run an ``async def`` task; as `run_sync`.
 
     Raises:
         asyncio.CancelledError: the lane cancelled it. A task that cancels itself has failed.
     """
-    call = prepare(app, assignment, state)
+    call = prepare(app, assignment, state, tell)
     if isinstance(call, Rejected):
         return call
-    begun = _monotonic()
+    begun, limit = _monotonic(), assignment.soft_limit
     try:
         with running(call.request):
-            value = await call.begin()
+            value = await (call.begin() if limit is None else limited_softly(call.begin(), limit))
             return _succeeded(app, call.task, value, begun)
     except GeneratorExit:
         raise  # the loop throws the coroutine away
@@ -93,7 +98,7 @@ async def run_async(app: App, assignment: Assignment, state: Any) -> Outcome:
         return _raised(app, call, error, begun)
 
 
-def prepare(app: App, assignment: Assignment, state: Any) -> Call | Rejected:
+def prepare(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Call | Rejected:
     """Find the task and decode its arguments; ``Rejected`` where nobody with this code could."""
     try:
         task = app.tasks[assignment.task]
@@ -104,7 +109,8 @@ def prepare(app: App, assignment: Assignment, state: Any) -> Call | Rejected:
             assignment.content_encoding,
             assignment.compression,
         )
-        request = Request.from_wire(assignment.request, args, kwargs, state)
+        told = None if tell is None else partial(tell, assignment.seq)
+        request = Request(**assignment.request, args=args, kwargs=kwargs, state=state, tell=told)
     except NotRegistered as error:
         return Rejected(reason="unknown", detail=str(error))
     except (DecodeError, ProtocolError) as error:
@@ -162,7 +168,7 @@ def _succeeded(app: App, task: Task[..., Any], value: object, begun: float) -> S
     )
 
 
-def _raised(app: App, call: Call, error: BaseException, begun: float) -> Outcome:
+def _raised(app: App, call: Call, error: BaseException, begun: float) -> Result:
     """Return what an exception out of a task means; what goes wrong in finding that out is the task's failure too."""
     seconds = _monotonic() - begun
     try:
@@ -176,7 +182,7 @@ def _raised(app: App, call: Call, error: BaseException, begun: float) -> Outcome
         return _failed(app, worse, seconds)
 
 
-def _wished(app: App, call: Call, wish: TaskFlow, seconds: float) -> Outcome:
+def _wished(app: App, call: Call, wish: TaskFlow, seconds: float) -> Result:
     match wish:
         case Retry():
             return _again(app, call, wish, seconds)

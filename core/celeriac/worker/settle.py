@@ -134,6 +134,9 @@ class Settler:
         if len(items) > 1:
             return [unstored for item in items for unstored in await self._store_all([item])]
         record = items[0].verdict.record
+        if record is not None and record.state in (states.STARTED, states.PROGRESS):
+            logger.warning("cannot store that %s is %s: %s", record.task_id, record.state, error)
+            return ()
         if record is None or record.state == states.FAILURE:
             logger.error("cannot store the failure of %s: %s", items[0].delivery.message.id, error)
             return items

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from celeriac.message import Action, Delivery, Message
     from celeriac.protocol import OwnTable, TaskHeader
+    from celeriac.protocol.header import TimeLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,9 @@ class Policy:
         unknown_deadline: after which it is a dead letter.
         acks_late: for tasks that do not say.
         ignore_result: for tasks that do not say.
+        track_started: for tasks that do not say.
+        limits: seconds, hard and soft, for tasks that do not say.
+        enforces_limits: a task with a hard limit may run here.
         exact_count: the broker counts deliveries exactly.
     """
 
@@ -45,6 +49,9 @@ class Policy:
     unknown_deadline: timedelta = timedelta(hours=1)
     acks_late: bool = True
     ignore_result: bool = False
+    track_started: bool = False
+    limits: TimeLimit = (None, None)
+    enforces_limits: bool = True
     exact_count: bool = False
 
 
@@ -65,7 +72,7 @@ class Verdict:
 def record_of(
     delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime, state: str, body: bytes, **more: str | None
 ) -> ResultRecord:
-    """Return the record of a final state."""
+    """Return the record of a state."""
     return ResultRecord(
         task_id=header.id,
         attempt=header.attempt,
@@ -76,6 +83,23 @@ def record_of(
         done_at=now if state in states.FINAL else None,
         history=header.own.history,
         **more,  # type: ignore[arg-type]
+    )
+
+
+def revoked(delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime, how: str) -> Verdict:
+    """Return the verdict of a task that is not to be run; ``how`` is Celery's word: revoked, expired, terminated."""
+    error = ErrorData(type="TaskRevokedError", module="celery.exceptions", args=[how], message=how)
+    record = record_of(delivery, header, policy, now, states.REVOKED, error.encode())
+    return Verdict(why="expired" if how == "expired" else "revoked", record=record, detail=how)
+
+
+def failed(
+    delivery: Delivery, header: TaskHeader, policy: Policy, now: datetime, why: str, kind: str, text: str
+) -> Verdict:
+    """Return the verdict of a task that the worker itself calls failed: with the error ``kind`` of ours."""
+    error = ErrorData(type=kind, module="celeriac.errors", args=[text], message=text)
+    return Verdict(
+        why=why, record=record_of(delivery, header, policy, now, states.FAILURE, error.encode()), detail=text
     )
 
 

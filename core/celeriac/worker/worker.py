@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from celeriac import events
+from celeriac import events, states
 from celeriac.errors import ConfigurationError, WorkerFailed
 from celeriac.message import ACK, REQUEUE
 from celeriac.publisher import Publisher
@@ -20,12 +23,14 @@ from celeriac.worker.admit import Facts, Refused, admit, counted_lost
 from celeriac.worker.decide import decide
 from celeriac.worker.executors.base import PoolCalls
 from celeriac.worker.executors.choose import choose_pool
-from celeriac.worker.job import Failed, Succeeded
+from celeriac.worker.job import Failed, Revoked, Succeeded
 from celeriac.worker.observers import Observers
 from celeriac.worker.pace import Pace
 from celeriac.worker.receive import Receiver
+from celeriac.worker.revocations import Revocations
 from celeriac.worker.settle import Item, Settler
-from celeriac.worker.verdict import Policy, Verdict
+from celeriac.worker.terminator import Terminator
+from celeriac.worker.verdict import Policy, Verdict, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,16 +77,34 @@ class Worker:
         self.observers = Observers()
         self.ready = asyncio.Event()
         self._connection = app.connect()
-        self._policy = _policy(app, options, exact_count=self._capabilities().exact_delivery_count)
-        calls = PoolCalls(started=self._started, finished=self._finished, publish=self._publish, failed=self._fail)
+        calls = PoolCalls(
+            started=self._started,
+            progress=self._progressed,
+            finished=self._finished,
+            publish=self._publish,
+            failed=self._fail,
+        )
         self.pool = make_pool(app, options, calls)
+        _refuse_unkept_limits(app, options, self.pool)
+        enforces_limits = self.pool.can_kill or options.soft_limits_only
+        exact_count = self._capabilities().exact_delivery_count
+        self._policy = _policy(app, options, exact_count=exact_count, enforces_limits=enforces_limits)
+        self._terminator = Terminator(self.pool)
         self._pace = Pace(self.pool.sync_slots, self.pool.async_slots)
+        self._revocations = Revocations(self._connection, app.clock, app.conf.revoke_expires, self._end_revoked)
         self._receiver = Receiver(
-            self._connection, options.queues, self._pace, app.clock, self._arrived, self._give_back_unstarted
+            self._connection,
+            options.queues,
+            self._pace,
+            app.clock,
+            self._arrived,
+            self._give_back_unstarted,
+            self._revocations.current,
         )
         self._settler = Settler(self._connection.store, app.clock, self._settled, self._publish)
         self._publisher = Publisher(self._connection, asyncio.get_running_loop(), app.conf.publish_timeout)
-        self._running: dict[int, Consumer] = {}  # by a job's number; all that is in the pool
+        self._running: dict[int, tuple[Job, Consumer]] = {}  # by a job's number; all that is in the pool
+        self._acknowledged: set[int] = set()  # of these, what the broker has forgotten already
         self._returned: list[tuple[Job, Verdict, Consumer]] = []  # came back without a word; counted at a free slot
         self._seq = itertools.count(1)
         self._grace = options.grace
@@ -120,7 +143,7 @@ class Worker:
         self._refuse_unreachable()
         try:
             await self._connection.open()
-            self._connection.on_lost.append(self._give_back_unstarted)
+            self._connection.on_lost += (self._revocations.lost, self._give_back_unstarted)
             await self._run_pool()
         finally:
             await self._connection.close()
@@ -135,19 +158,18 @@ class Worker:
             await self.pool.stop(0)
 
     async def _work(self) -> None:
-        settling = asyncio.create_task(self._settler.run())
-        receiving = asyncio.create_task(self._receiver.run())
+        rooms = [asyncio.create_task(room.run()) for room in (self._receiver, self._settler, self._revocations)]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             self.ready.set()
-            await asyncio.wait({settling, receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*rooms, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():  # a room has fallen over: end, and let the supervisor of processes restart us
-                await (receiving if receiving.done() else settling)
-            await self._leave(receiving)
+                await next(room for room in rooms if room.done())
+            await self._leave(rooms[0])
         finally:
-            for task in (settling, receiving, stopping):
+            for task in (*rooms, stopping):
                 task.cancel()
-            await asyncio.gather(settling, receiving, stopping, return_exceptions=True)
+            await asyncio.gather(*rooms, stopping, return_exceptions=True)
 
     async def _leave(self, receiving: asyncio.Task[None]) -> None:
         """Stop in order: take nothing more, give back what has not begun, let the rest finish, write it all down."""
@@ -166,7 +188,8 @@ class Worker:
     def _arrived(self, arrival: Arrival) -> None:
         now = self.app.clock.now()
         delivery, consumer = arrival.delivery, arrival.consumer
-        job = admit(delivery, Facts(now, arrival.final), self.app.tasks, self._policy, next(self._seq))
+        facts = Facts(now, final=arrival.final, revoked=delivery.message.id in self._revocations)
+        job = admit(delivery, facts, self.app.tasks, self._policy, next(self._seq))
         if isinstance(job, Refused):
             self._refuse(job, consumer, now)
             return
@@ -182,7 +205,7 @@ class Worker:
         if self.observers.want(events.Received):
             attempt, redelivered = job.header.attempt, job.delivery.redelivered
             self.observers.tell(events.Received(**_about(job, now), attempt=attempt, redelivered=redelivered))
-        self._running[job.seq] = consumer
+        self._running[job.seq] = (job, consumer)
         self._pace.took(self.app.clock.monotonic(), is_async=job.is_async)
         self.pool.submit(job)
 
@@ -202,13 +225,32 @@ class Worker:
         self._settler.add(Item(consumer, delivery, verdict))
 
     def _started(self, job: Job) -> None:
+        if job.hard_limit is not None:
+            self._terminator.began(job, job.hard_limit)
         if not job.acks_late:
-            self._settler.add(Item(self._running[job.seq], job.delivery, Verdict(why="begun", action=ACK)))
+            self._acknowledged.add(job.seq)
+            self._settler.add(Item(self._running[job.seq][1], job.delivery, Verdict(why="begun", action=ACK)))
+        if job.track_started:
+            self._tell(job, states.STARTED, json.dumps({"hostname": self.options.name}).encode())
         if self.observers.want(events.Started):
             self.observers.tell(events.Started(**_about(job, self.app.clock.now())))
 
+    def _progressed(self, job: Job, body: bytes, content_type: str, content_encoding: str) -> None:
+        self._tell(job, states.PROGRESS, body, content_type=content_type, content_encoding=content_encoding)
+
+    def _tell(self, job: Job, state: str, body: bytes, **more: str) -> None:
+        """Have a state stored that is not final."""
+        if not job.ignore_result:
+            record = record_of(job.delivery, job.header, self._policy, self.app.clock.now(), state, body, **more)
+            verdict = Verdict(why=state.lower(), action=None, record=record)
+            self._settler.add(Item(self._running[job.seq][1], job.delivery, verdict))
+
     def _finished(self, job: Job, outcome: Outcome) -> None:
-        consumer = self._running.pop(job.seq)
+        _, consumer = self._running.pop(job.seq)
+        if self._terminator.timers:
+            self._terminator.ended(job)
+        if not job.acks_late:
+            job = self._as_acknowledged(job)
         now = self.app.clock.now()
         verdict = decide(job, outcome, self._policy, now)
         seconds = outcome.seconds if isinstance(outcome, Succeeded | Failed) else None
@@ -242,10 +284,31 @@ class Worker:
         now = self.app.clock.monotonic()
         for job in self.pool.recall():
             self._pace.gave(now, is_async=job.is_async)
-            self._settler.add(Item(self._running.pop(job.seq), job.delivery, GIVEN_BACK))
+            self._settler.add(Item(self._running.pop(job.seq)[1], job.delivery, GIVEN_BACK))
         for job, _, consumer in self._returned:
             self._settler.add(Item(consumer, job.delivery, GIVEN_BACK))
         self._returned.clear()
+
+    def _end_revoked(self, ids: frozenset[str], force: bool) -> None:  # noqa: FBT001 - of a callback
+        """End what is revoked and in the pool: what has not begun, coroutines, and, by force, everything."""
+        ended = {seq: job for seq, (job, _) in self._running.items() if job.header.id in ids}
+        if not ended:
+            return
+        for job in sorted(self.pool.recall(), key=attrgetter("seq")):
+            if ended.pop(job.seq, None) is None:
+                self.pool.submit(job)
+            else:
+                self._finished(job, Revoked(terminated=False))
+        end = self._terminator.end if force else self._terminator.ask
+        for job in ended.values():
+            end(job, Revoked(terminated=force))
+
+    def _as_acknowledged(self, job: Job) -> Job:
+        """Return a job that is acknowledged when it begins; if it never began, as one that still must be."""
+        if job.seq in self._acknowledged:
+            self._acknowledged.discard(job.seq)
+            return job
+        return replace(job, acks_late=True)
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
         return await asyncio.wrap_future(self._publisher.publish(messages))
@@ -269,7 +332,20 @@ def _about(job: Job, now: datetime) -> dict[str, Any]:
     return {"task_id": job.header.id, "task": job.header.task, "queue": job.delivery.queue, "at": now}
 
 
-def _policy(app: App, options: WorkerOptions, *, exact_count: bool) -> Policy:
+def _refuse_unkept_limits(app: App, options: WorkerOptions, pool: Pool) -> None:
+    if pool.can_kill or options.soft_limits_only:
+        return
+    limited = [task.name for task in app.tasks.values() if task.defaults.time_limit is not None]
+    if options.time_limit is not None:
+        limited.append("the worker's own setting")
+    if limited:
+        raise ConfigurationError(
+            f"the {options.pool} pool cannot enforce a time_limit, which {', '.join(limited)} asks for: nothing ends a "
+            "thread. Use the process pool, or say --soft-limits-only (soft_limits_only=True)"
+        )
+
+
+def _policy(app: App, options: WorkerOptions, *, exact_count: bool, enforces_limits: bool) -> Policy:
     conf = app.conf
     return Policy(
         node=options.name,
@@ -280,5 +356,8 @@ def _policy(app: App, options: WorkerOptions, *, exact_count: bool) -> Policy:
         unknown_deadline=timedelta(seconds=conf.unknown_task_deadline),
         acks_late=conf.acks_late,
         ignore_result=conf.ignore_result,
+        track_started=conf.track_started,
+        limits=(options.time_limit, options.soft_time_limit),
+        enforces_limits=enforces_limits,
         exact_count=exact_count,
     )

@@ -39,14 +39,20 @@ class Trial:
 
     def __init__(self, kind="process", *, locator=LOCATOR, preload=False, grace=0.0, **options):
         options = PoolOptions(**{"concurrency": 1, **options})
-        calls = PoolCalls(started=self._started, finished=self._finished, publish=self.publish, failed=self._failed)
+        calls = PoolCalls(
+            started=self._started,
+            progress=self._progressed,
+            finished=self._finished,
+            publish=self.publish,
+            failed=self._failed,
+        )
         self.app = load_app(LOCATOR)
         self.grace = grace
         if kind == "process":
             self.pool = ProcessPool(locator, options, calls, preload=preload)
         else:
             self.pool = {"thread": ThreadPool, "solo": SoloPool}[kind](self.app, options, calls)
-        self.ended = []
+        self.ended, self.told = [], []
         self.begun, self.outcomes, self.failures, self.published = [], {}, [], []
         self.receipts = None
         self._seq = 0
@@ -61,7 +67,7 @@ class Trial:
         await self.pool.stop(self.grace)
         assert len(self.ended) == len(set(self.ended)), "a job has ended twice"
 
-    def job(self, task, *args, alone=False, body=None, **kwargs):
+    def job(self, task, *args, alone=False, body=None, soft_limit=None, **kwargs):
         self._seq += 1
         name = f"executors_app.{task}"
         assignment = Assignment(
@@ -70,6 +76,7 @@ class Trial:
             body=json.dumps([args, kwargs, {}]).encode() if body is None else body,
             content_type="application/json",
             content_encoding="utf-8",
+            soft_limit=soft_limit,
             request={"id": f"id-{self._seq}", "task": name},
         )
         known = self.app.tasks.get(name)
@@ -120,6 +127,10 @@ class Trial:
 
     def _started(self, job):
         self.begun.append(job.seq)
+        self._news.set()
+
+    def _progressed(self, job, body, content_type, content_encoding):
+        self.told.append((job.seq, json.loads(body)))
         self._news.set()
 
     def _finished(self, job, outcome):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from celeriac.message import Message, Receipt
-    from celeriac.worker.job import Job, Outcome
+    from celeriac.worker.job import Job, Outcome, Sentence
     from celeriac.worker.logs import LogOptions
 
 
@@ -43,19 +43,27 @@ class PoolCalls:
 
     Attributes:
         started: an executor has taken the job and runs it now.
+        progress: what a running job tells of its progress: encoded, with its content type and content encoding.
         finished: the job is out of the pool, with its outcome.
         publish: a task wants messages published; answers with their receipts.
         failed: the pool cannot go on (say, the app does not import in a child); the text is for a person.
     """
 
     started: Callable[[Job], None]
+    progress: Callable[[Job, bytes, str, str], None]
     finished: Callable[[Job, Outcome], None]
     publish: Callable[[Sequence[Message]], Awaitable[Sequence[Receipt]]]
     failed: Callable[[str], None]
 
 
 class Pool(ABC):
-    """Runs jobs. All methods are called on the worker's loop, and none but `start` and `stop` waits."""
+    """Runs jobs. All methods are called on the worker's loop, and none but `start` and `stop` waits.
+
+    Attributes:
+        can_kill: `kill` ends any job.
+    """
+
+    can_kill: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -78,6 +86,16 @@ class Pool(ABC):
     @abstractmethod
     def recall(self, limit: int | None = None) -> list[Job]:
         """Return jobs that no executor has begun, the last submitted first; they will not be run here."""
+
+    @abstractmethod
+    def cancel(self, seq: int, sentence: Sentence) -> None:
+        """Cancel an ``async def`` job that runs: it ends with ``sentence``, unless it was done already."""
+
+    def kill(self, seq: int, sentence: Sentence) -> None:  # noqa: B027 - most pools have nothing to kill
+        """End a job that an executor has taken, with its process: it ends with ``sentence``.
+
+        Its neighbours are `Interrupted`. Where processes cannot be killed (`can_kill`), this does nothing.
+        """
 
     @abstractmethod
     async def stop(self, grace: float) -> None:

@@ -5,7 +5,7 @@ The lanes between it and its worker:
 - two *inboxes*: packets, one a job (see `celeriac.worker.executors.packets`), one for each kind of task;
 - *outbox*: frames to the worker (see `celeriac.worker.executors.outbox`);
 - *control*: frames from the worker, read by the loop: (RECEIPTS, number, receipts), (REFUSAL, number, error, text),
-  (PING,), which a PONG answers.
+  (CANCEL, seq), (PING,), which a PONG answers.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ from celeriac.worker.executors.link import Link
 from celeriac.worker.executors.loop_lane import LoopLane
 from celeriac.worker.executors.memory import MemoryLimit
 from celeriac.worker.executors.outbox import Outbox
+from celeriac.worker.executors.progress import Progress
 from celeriac.worker.job import Interrupted
 from celeriac.worker.logs import LogOptions, configure_logging
 from celeriac.worker.run import run_sync, stamp_log_records, user_traceback
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from celeriac.app import App
-    from celeriac.worker.job import Assignment, Outcome
+    from celeriac.worker.job import Assignment, Told
 
 RECEIPTS = "receipts"
 REFUSAL = "refusal"
+CANCEL = "cancel"
 PING = "ping"
 
 
@@ -83,7 +86,8 @@ class Child:
         self._frames = FrameReader()
         self._memory = memory
         self._link = Link(outbox)
-        self._loop_lane = LoopLane(app, self._finished, self._broken)
+        self._progress = Progress(app.codecs, self._tell_progress)
+        self._loop_lane = LoopLane(app, self._finished, self._broken, self._progress.note)
         self._done: list[tuple[object, ...]] = []
 
     def enter(self) -> None:
@@ -120,10 +124,11 @@ class Child:
                 return
             self._outbox.send(*report, (tags.START, packet.seq))
             assignment = wire.unpack_assignment(packet.load())
-            outcome = copy_context().run(run_sync, self._app, assignment, self._loop_lane.state)
+            state, tell = self._loop_lane.state, self._progress.note
+            outcome = copy_context().run(run_sync, self._app, assignment, state, tell)
             report = self._report(assignment, outcome)
 
-    def _report(self, assignment: Assignment, outcome: Outcome) -> list[tuple[object, ...]]:
+    def _report(self, assignment: Assignment, outcome: Told) -> list[tuple[object, ...]]:
         report: list[tuple[object, ...]] = [(tags.DONE, assignment.seq, wire.outcome_to_wire(outcome))]
         above = self._memory.exceeded()
         if above:
@@ -131,6 +136,7 @@ class Child:
         return report
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._progress.begin(loop)
         self._control.setblocking(False)
         loop.add_reader(self._control, self._on_control)
         loop.add_reader(self._coroutines, self._on_coroutines)
@@ -147,6 +153,8 @@ class Child:
                 self._link.answered(*values)
             elif tag == REFUSAL:
                 self._link.refused(*values)
+            elif tag == CANCEL:
+                self._loop_lane.cancel(*values)
             else:
                 self._outbox.send((tags.PONG,))
 
@@ -162,12 +170,15 @@ class Child:
             for packet in found:
                 self._loop_lane.run(wire.unpack_assignment(packet.load()))
 
-    def _finished(self, assignment: Assignment, outcome: Outcome) -> None:
+    def _finished(self, assignment: Assignment, outcome: Told | Interrupted) -> None:
         if isinstance(outcome, Interrupted):
             return  # the worker asked for it
         if not self._done:
             self._loop_lane.loop.call_soon(self._tell_done)
         self._done += self._report(assignment, outcome)
+
+    def _tell_progress(self, latest: Mapping[int, tuple[bytes, str, str]]) -> None:
+        self._outbox.send(*((tags.PROGRESS, seq, *encoded) for seq, encoded in latest.items()))
 
     def _tell_done(self) -> None:
         done, self._done = self._done, []

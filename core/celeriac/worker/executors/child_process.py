@@ -11,13 +11,14 @@ from celeriac.worker.executors import outbox as tags
 from celeriac.worker.executors.frames import FrameReader, FrameWriter
 from celeriac.worker.executors.inbox import Inbox
 from celeriac.worker.executors.wire import outcome_from_wire
+from celeriac.worker.job import Cancelled, Interrupted
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
     from celeriac.worker.executors.base import PoolCalls
-    from celeriac.worker.job import Job
+    from celeriac.worker.job import Job, Outcome, Sentence, Told
 
 LOOKS_UNTIL_SILENT = 2
 
@@ -32,6 +33,8 @@ class ChildProcess:
         heavy: it uses more memory than it may.
         leaving: it was told to end.
         failure: why it cannot work, in its own words.
+        condemned: it is being killed for the sake of one of its jobs.
+        sentences: how jobs end that it was told to cancel, or is killed for, by number.
         sync: its inbox for ``def`` jobs.
         coroutines: its inbox for ``async def`` jobs.
     """
@@ -60,7 +63,8 @@ class ChildProcess:
         """
         self.token = token
         self.pid: int | None = None
-        self.ready = self.heavy = self.leaving = False
+        self.ready = self.heavy = self.leaving = self.condemned = False
+        self.sentences: dict[int, Sentence] = {}
         self.failure: str | None = None
         self.sync, self.coroutines = Inbox(), Inbox()
         self._left = max_tasks or -1
@@ -107,7 +111,7 @@ class ChildProcess:
     @property
     def accepts(self) -> bool:
         """It may be given jobs."""
-        return self.ready and self._left != 0 and not (self.leaving or self.heavy or self.silent)
+        return self.ready and self._left != 0 and not (self.leaving or self.heavy or self.condemned or self.silent)
 
     def forked(self, pid: int) -> None:
         """Take note that the child runs, and holds its own ends of the lanes."""
@@ -143,6 +147,20 @@ class ChildProcess:
             return False
         self._writer.send((child.PING,))
         return True
+
+    def has(self, seq: int) -> bool:
+        """Return whether it was given this job and has not done it."""
+        return seq in self.sync.jobs or seq in self.coroutines.jobs
+
+    def cancel(self, seq: int, sentence: Sentence) -> None:
+        """Tell it to cancel an ``async def`` job, which ends with ``sentence`` if it was not done before."""
+        self.sentences[seq] = sentence
+        self._writer.send((child.CANCEL, seq))
+
+    def condemn(self, seq: int, sentence: Sentence) -> None:
+        """Take note that it is being killed for a job, which ends with ``sentence`` if it was not done before."""
+        self.sentences[seq] = sentence
+        self.condemned = True
 
     def leave(self, threads: int) -> None:
         """Tell it to end: nothing more comes for its ``threads`` threads."""
@@ -198,11 +216,13 @@ class ChildProcess:
             seq, outcome = values
             job = self.sync.done(seq) or self.coroutines.done(seq)
             if job is not None:
-                self._calls.finished(job, outcome_from_wire(outcome))
+                self._calls.finished(job, self._judged(seq, outcome_from_wire(outcome)))
         elif tag == tags.START:
             job = self.sync.begun(values[0]) or self.coroutines.begun(values[0])
             if job is not None:
                 self._calls.started(job)
+        elif tag == tags.PROGRESS:
+            self._progressed(*values)
         elif tag == tags.PUBLISH:
             self._asked(self, *values)
         elif tag == tags.READY:
@@ -211,6 +231,18 @@ class ChildProcess:
             self.failure = values[0]
         elif tag == tags.HEAVY:
             self.heavy = True
+
+    def _progressed(self, seq: int, *encoded: Any) -> None:
+        job = self.sync.jobs.get(seq) or self.coroutines.jobs.get(seq)
+        if job is not None:
+            self._calls.progress(job, *encoded)
+
+    def _judged(self, seq: int, told: Told) -> Outcome:
+        """Return how a job ends that the child says is done: one that was cancelled ends with its sentence."""
+        sentence = self.sentences.pop(seq, None)
+        if isinstance(told, Cancelled):
+            return sentence or Interrupted()
+        return told
 
 
 def exit_text(code: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac.worker.executors import child as words
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celeriac.worker.executors.base import PoolCalls
-    from celeriac.worker.job import Job
+    from celeriac.worker.job import Job, Sentence
 
 _log = logging.getLogger(__name__)
 EARLY_DEATHS = 3
@@ -28,12 +28,34 @@ PUBLISH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Children that ended together, how, which of their jobs ran, and which had not begun."""
+    """Children that ended together.
+
+    Attributes:
+        children: these.
+        exit: how, for people.
+        ran: the jobs that ran in them.
+        spared: the jobs that ran in those of them which were killed for another job's sake.
+        sentenced: the jobs that they were killed for, or told to cancel, and how these end.
+        unstarted: the jobs that had not begun.
+    """
 
     children: Sequence[ChildProcess]
     exit: str
-    ran: Sequence[Job]
-    unstarted: Sequence[Job]
+    ran: list[Job] = field(default_factory=list)
+    spared: list[Job] = field(default_factory=list)
+    sentenced: list[tuple[Job, Sentence]] = field(default_factory=list)
+    unstarted: list[Job] = field(default_factory=list)
+
+    def add(self, child: ChildProcess) -> None:
+        """Take in the jobs of one of the children."""
+        ran, unstarted = child.bury()
+        for jobs, place in ((ran, self.spared if child.condemned else self.ran), (unstarted, self.unstarted)):
+            for job in jobs:
+                sentence = child.sentences.get(job.seq)
+                if sentence is None:
+                    place.append(job)
+                else:
+                    self.sentenced.append((job, sentence))
 
 
 class FamilyListener(Protocol):
@@ -178,21 +200,18 @@ class Family:
     def _bury(self, dead: Sequence[ChildProcess], how: str) -> None:
         if not dead:
             return
-        ran: list[Job] = []
-        unstarted: list[Job] = []
+        death = Death(dead, how)
         for child in dead:
             del self._children[child.token]
             if child.ready and child.failure:
                 _log.error("an executor has ended: %s", child.failure)
-            its_ran, its_unstarted = child.bury()
-            ran += its_ran
-            unstarted += its_unstarted
+            death.add(child)
         if not any(child.ready for child in dead):
             self._early_deaths += 1
             if self._early_deaths >= EARLY_DEATHS:
                 failures = [child.failure for child in dead if child.failure]
                 self._give_up(failures[0] if failures else f"executors end before they are ready: {how}; see stderr")
-        self._listener.died(Death(dead, how, ran, unstarted))
+        self._listener.died(death)
 
     def _give_up(self, text: str) -> None:
         if not self._over:

@@ -7,16 +7,18 @@ import logging
 import threading
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celeriac.worker.job import Interrupted
+from celeriac.worker.job import Cancelled, Interrupted
 from celeriac.worker.run import run_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.app import App
-    from celeriac.worker.job import Assignment, Outcome
+    from celeriac.worker.job import Assignment, Result
+    from celeriac.worker.run import Tell
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +39,9 @@ class LoopLane:
     def __init__(
         self,
         app: App,
-        finished: Callable[[Assignment, Outcome], None],
+        finished: Callable[[Assignment, Result | Cancelled | Interrupted], None],
         broken: Callable[[BaseException], None],
+        tell: Tell | None = None,
     ) -> None:
         """Run ``app``'s tasks.
 
@@ -46,12 +49,15 @@ class LoopLane:
             app: the App.
             finished: called on the loop with what became of each task.
             broken: called on the dying thread if the lifespan ends by itself; nothing more is run.
+            tell: takes the number of a job and what its task tells of its progress.
         """
         self._app = app
         self._finished = finished
         self._broken = broken
+        self._tell = tell
         self._stopping = False
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[int, asyncio.Task[Result]] = {}
+        self._cancelled: set[int] = set()
         self._has_loop = threading.Event()
         self._ended = asyncio.Event()
         self._entered: Future[None] = Future()
@@ -71,15 +77,22 @@ class LoopLane:
 
     def run(self, assignment: Assignment) -> None:
         """Begin to run a task. Called on the loop."""
-        task = self.loop.create_task(self._run_one(assignment))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = self.loop.create_task(run_async(self._app, assignment, self.state, self._tell))
+        self._running[assignment.seq] = task
+        task.add_done_callback(partial(self._done, assignment))
+
+    def cancel(self, seq: int) -> None:
+        """Cancel a task, if it runs: it ends as `Cancelled`, whatever it makes of that. Called on the loop."""
+        task = self._running.get(seq)
+        if task is not None:
+            self._cancelled.add(seq)
+            task.cancel()
 
     def stop(self) -> Future[None]:
         """Cancel what runs and leave the lifespan; the future is done when the loop is closed and the thread ends."""
         self._stopping = True
         if self._thread.ident is None:
-            return _done()
+            return _over()
         if not self._left.done():
             with suppress(RuntimeError):  # just now closed, by itself
                 self.loop.call_soon_threadsafe(self._ended.set)
@@ -112,19 +125,21 @@ class LoopLane:
         async with nullcontext() if lifespan is None else lifespan() as self.state:
             self._entered.set_result(None)
             await self._ended.wait()
-            for task in self._running:
+            running = list(self._running.values())
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
 
-    async def _run_one(self, assignment: Assignment) -> None:
-        try:
-            outcome = await run_async(self._app, assignment, self.state)
-        except asyncio.CancelledError:
-            outcome = Interrupted()
-        self._finished(assignment, outcome)
+    def _done(self, assignment: Assignment, task: asyncio.Task[Result]) -> None:
+        del self._running[assignment.seq]
+        if assignment.seq in self._cancelled:
+            self._cancelled.discard(assignment.seq)
+            self._finished(assignment, Cancelled())
+        else:
+            self._finished(assignment, Interrupted() if task.cancelled() else task.result())
 
 
-def _done() -> Future[None]:
+def _over() -> Future[None]:
     future: Future[None] = Future()
     future.set_result(None)
     return future

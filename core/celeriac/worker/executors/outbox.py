@@ -17,6 +17,7 @@ FAILED = "failed"  # text: why the child cannot work
 START = "start"  # seq
 DONE = "done"  # seq, outcome
 PUBLISH = "publish"  # number, messages
+PROGRESS = "progress"  # seq, body, content type, content encoding
 PONG = "pong"  # the loop is alive
 HEAVY = "heavy"  # KiB: the child is above its memory limit
 

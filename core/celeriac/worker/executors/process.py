@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from celeriac.worker.executors.base import PoolCalls, PoolOptions
     from celeriac.worker.executors.child_process import ChildProcess
     from celeriac.worker.executors.family import Death
-    from celeriac.worker.job import Job
+    from celeriac.worker.job import Job, Sentence
 
 LOOK_SECONDS = 0.05
 LEAVE_SECONDS = 5.0
@@ -32,6 +32,8 @@ LEAVE_SECONDS = 5.0
 
 class ProcessPool(Pool):
     """Runs jobs in ``concurrency`` child processes."""
+
+    can_kill = True
 
     def __init__(self, locator: Locator, options: PoolOptions, calls: PoolCalls, *, preload: bool = False) -> None:
         """Describe the pool; `start` makes it.
@@ -102,6 +104,19 @@ class ProcessPool(Pool):
         taken = [alone.pop() for _ in range(len(alone) if limit is None else min(limit, len(alone)))]
         return taken + self._dispatch.recall(None if limit is None else limit - len(taken))
 
+    def cancel(self, seq: int, sentence: Sentence) -> None:
+        """Have a coroutine cancelled by its child."""
+        for child in self._everyone():
+            if seq in child.coroutines.jobs:
+                child.cancel(seq, sentence)
+
+    def kill(self, seq: int, sentence: Sentence) -> None:
+        """Kill the child that has the job; another takes its place."""
+        for child in self._everyone():
+            if child.has(seq):
+                child.condemn(seq, sentence)
+                self._family.kill(child)
+
     async def stop(self, grace: float) -> None:
         """Wait for what runs, kill what is left, and reap every process."""
         self._stopping = True
@@ -140,6 +155,10 @@ class ProcessPool(Pool):
         for child in death.children:
             self._remove(child)
         outcome = Interrupted() if self._stopping else Died(exit=death.exit, beside=len(death.ran) - 1)
+        for job, sentence in death.sentenced:
+            self._calls.finished(job, sentence)
+        for job in death.spared:
+            self._calls.finished(job, Interrupted())
         for job in death.ran:
             self._calls.finished(job, outcome)
         self._give_elsewhere(death.unstarted)

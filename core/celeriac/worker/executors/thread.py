@@ -1,8 +1,8 @@
 """The thread pool: tasks run in threads of the worker's own process.
 
 For tests, for small programs and for tasks that mostly wait. What a process of its own gives is not to be had here: a
-task that crashes or leaks takes the worker with it, one that holds the GIL stops it, and none can be killed. A task's
-publishes go through the app's own client.
+task that crashes or leaks takes the worker with it, one that holds the GIL stops it, and none can be killed, though a
+coroutine can be cancelled. A task's publishes go through the app's own client.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import ConfigurationError
 from celeriac.worker.executors.base import Pool
 from celeriac.worker.executors.loop_lane import LoopLane
-from celeriac.worker.job import Interrupted
+from celeriac.worker.executors.progress import Progress
+from celeriac.worker.job import Cancelled, Interrupted
 from celeriac.worker.run import run_sync, user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from celeriac.app import App
     from celeriac.worker.executors.base import PoolCalls, PoolOptions
-    from celeriac.worker.job import Assignment, Job, Outcome
+    from celeriac.worker.job import Assignment, Job, Sentence, Told
 
 LEAVE_SECONDS = 5.0
 NOT_HERE = {"threads": 1, "max_tasks_per_child": 0, "max_memory_per_child": 0}
@@ -51,11 +52,13 @@ class ThreadPool(Pool):
         self._app = app
         self._options = options
         self._calls = calls
-        self._lane = LoopLane(app, self._done, self._broken)
+        self._progress = Progress(app.codecs, self._tell_progress)
+        self._lane = LoopLane(app, self._done, self._broken, self._progress.note)
         self._threads: list[threading.Thread] = []
         self._sync: deque[Job] = deque()
         self._coroutines: deque[Job] = deque()
         self._taken: dict[int, Job] = {}
+        self._sentences: dict[int, Sentence] = {}
         self._on_lane = 0
         self._work = threading.Condition()
         self._ending = False
@@ -76,7 +79,7 @@ class ThreadPool(Pool):
     async def start(self) -> None:
         """Enter the app's lifespan and start the threads. What the lifespan raises, this raises."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.wrap_future(self._lane.start())
+        await asyncio.wrap_future(self._lane.start(self._progress.begin))
         self._start_threads()
 
     def submit(self, job: Job) -> None:
@@ -97,6 +100,13 @@ class ThreadPool(Pool):
                 while waiting and len(taken) != limit:
                     taken.append(waiting.pop())
         return taken
+
+    def cancel(self, seq: int, sentence: Sentence) -> None:
+        """Cancel a coroutine on its loop."""
+        job = self._taken.get(seq)
+        if job is not None and job.is_async:
+            self._sentences[seq] = sentence
+            self._lane.loop.call_soon_threadsafe(self._lane.cancel, seq)
 
     async def stop(self, grace: float) -> None:
         """Wait for what runs; then cancel the coroutines, and leave threads that still run to themselves."""
@@ -122,7 +132,8 @@ class ThreadPool(Pool):
         """Run ``def`` tasks on this thread until the pool stops."""
         while (job := self._next()) is not None:
             self._soon(self._calls.started, job)
-            outcome = copy_context().run(run_sync, self._app, job.assignment, self._lane.state)
+            state, tell = self._lane.state, self._progress.note
+            outcome = copy_context().run(run_sync, self._app, job.assignment, state, tell)
             self._soon(self._finish, job, outcome)
 
     def _start_threads(self) -> None:
@@ -155,7 +166,10 @@ class ThreadPool(Pool):
         self._soon(self._calls.started, job)
         self._lane.run(job.assignment)
 
-    def _done(self, assignment: Assignment, outcome: Outcome) -> None:
+    def _tell_progress(self, latest: Mapping[int, tuple[bytes, str, str]]) -> None:
+        self._soon(self._progressed, latest)
+
+    def _done(self, assignment: Assignment, outcome: Told | Interrupted) -> None:
         self._soon(self._finish, self._taken[assignment.seq], outcome)
 
     def _broken(self, error: BaseException) -> None:
@@ -177,9 +191,16 @@ class ThreadPool(Pool):
             call, args = self._told.popleft()
             call(*args)
 
-    def _finish(self, job: Job, outcome: Outcome) -> None:
+    def _progressed(self, latest: Mapping[int, tuple[bytes, str, str]]) -> None:
+        for seq, encoded in latest.items():
+            if seq in self._taken:
+                self._calls.progress(self._taken[seq], *encoded)
+
+    def _finish(self, job: Job, told: Told | Interrupted) -> None:
         if self._taken.pop(job.seq, None) is None:
             return  # it was given up before it ended
+        sentence = self._sentences.pop(job.seq, None)
+        outcome = (sentence or Interrupted()) if isinstance(told, Cancelled) else told
         self._on_lane -= job.is_async
         self._calls.finished(job, outcome)
         self._fill_lane()

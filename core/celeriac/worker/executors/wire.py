@@ -16,9 +16,9 @@ from celeriac.protocol import ErrorData
 from celeriac.worker.executors.frames import marshalled
 from celeriac.worker.job import (
     Assignment,
+    Cancelled,
     Failed,
     Ignored,
-    Outcome,
     Refused,
     Rejected,
     Retried,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SUCCEEDED, _FAILED, _RETRIED, _OTHER = range(4)
-_OTHERS: dict[str, type[Ignored | Snoozed | Refused | Rejected]] = {
-    kind.__name__: kind for kind in (Ignored, Snoozed, Refused, Rejected)
+_OTHERS: dict[str, type[Ignored | Snoozed | Refused | Rejected | Cancelled]] = {
+    kind.__name__: kind for kind in (Ignored, Snoozed, Refused, Rejected, Cancelled)
 }
 _MESSAGE = tuple(each.name for each in fields(Message))
 
@@ -46,6 +46,7 @@ def pack_assignment(assignment: Assignment) -> bytes:
         assignment.content_type,
         assignment.content_encoding,
         assignment.compression,
+        assignment.soft_limit,
         assignment.request,
     )
     return marshalled(values)
@@ -54,7 +55,7 @@ def pack_assignment(assignment: Assignment) -> bytes:
 def unpack_assignment(data: bytes) -> Assignment:
     """Return the assignment that was packed."""
     values = marshal.loads(data)  # noqa: S302 - written by the worker itself
-    seq, task, body, content_type, content_encoding, compression, request = values
+    seq, task, body, content_type, content_encoding, compression, soft_limit, request = values
     return Assignment(
         seq=seq,
         task=task,
@@ -62,16 +63,13 @@ def unpack_assignment(data: bytes) -> Assignment:
         content_type=content_type,
         content_encoding=content_encoding,
         compression=compression,
+        soft_limit=soft_limit,
         request=request,
     )
 
 
-def outcome_to_wire(outcome: Outcome) -> tuple[Any, ...]:
-    """Return what became of a task, as a tuple.
-
-    Raises:
-        TypeError: only the worker itself may say so of a task.
-    """
+def outcome_to_wire(outcome: Told) -> tuple[Any, ...]:
+    """Return what became of a task, as a tuple."""
     match outcome:
         case Succeeded(body=body, content_type=kind, content_encoding=encoding, shown=shown, seconds=seconds):
             return (_SUCCEEDED, body, kind, encoding, shown, seconds)
@@ -79,9 +77,8 @@ def outcome_to_wire(outcome: Outcome) -> tuple[Any, ...]:
             return (_FAILED, *_error_to_wire(error), traceback, seconds)
         case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body):
             return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, body)
-        case Ignored() | Snoozed() | Refused() | Rejected():
+        case Ignored() | Snoozed() | Refused() | Rejected() | Cancelled():
             return (_OTHER, type(outcome).__name__, asdict(outcome))
-    raise TypeError(f"{outcome!r} is not for a child to say")
 
 
 def outcome_from_wire(values: Sequence[Any]) -> Told:
