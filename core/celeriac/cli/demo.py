@@ -9,6 +9,7 @@ back, and removes everything again. It exits with 0 only if every result was the
 from __future__ import annotations
 
 import contextlib
+import queue
 import subprocess
 import sys
 import tempfile
@@ -140,11 +141,11 @@ def _worker(url: str, folder: str) -> Iterator[None]:
     where = ["-A", "celeriac.cli.demo_app", "-b", url, "--result-backend", url]
     command = [sys.executable, "-m", "celeriac", "worker", *where, "-c", "2"]
     with log.open("wb") as errors, _process(command, folder, errors) as process:
-        ready = threading.Event()
-        reader = threading.Thread(target=_read, args=(process, ready), daemon=True)
+        news: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(process, news), daemon=True)
         reader.start()
         try:
-            if not ready.wait(START_SECONDS) or process.poll() is not None:
+            if not _is_ready(news):
                 raise WorkerFailed(f"the worker did not start:\n{log.read_text(errors='replace')}")
             yield
         finally:
@@ -158,12 +159,19 @@ def _process(command: Sequence[str], folder: str, errors: Any) -> subprocess.Pop
     )
 
 
-def _read(process: subprocess.Popen[str], ready: threading.Event) -> None:
-    """Read what the worker prints, so that it never waits for us, and tell when it is ready or over."""
+def _read(process: subprocess.Popen[str], news: queue.SimpleQueue[bool]) -> None:
+    """Read what the worker prints, so that it never waits for us; tell that it is ready, and that it is over."""
     for line in process.stdout or ():
         if line.rstrip().endswith("ready."):
-            ready.set()
-    ready.set()
+            news.put(True)
+    news.put(False)
+
+
+def _is_ready(news: queue.SimpleQueue[bool]) -> bool:
+    try:
+        return news.get(timeout=START_SECONDS)
+    except queue.Empty:
+        return False
 
 
 def _end(process: subprocess.Popen[str]) -> None:
