@@ -107,11 +107,6 @@ class AmqpNode:
             "RABBITMQ_CONFIG_FILE": str(folder / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         }
-        with (folder / "out").open("wb") as out:
-            server = RABBITMQ_PROGRAMS / "rabbitmq-server"
-            self._process = subprocess.Popen(
-                [server], env=self._environment, stdout=out, stderr=out, start_new_session=True
-            )
 
     def control(self, *arguments: str) -> None:
         """Run rabbitmqctl on it."""
@@ -120,13 +115,18 @@ class AmqpNode:
         assert ran.returncode == 0, f"rabbitmqctl {arguments}: {ran.stderr}"
 
     def start(self) -> None:
-        """Return once it is up."""
+        """Start it, with what it kept; return once it is up."""
+        with (self._folder / "out").open("wb") as out:
+            server = RABBITMQ_PROGRAMS / "rabbitmq-server"
+            self._process = subprocess.Popen(
+                [server], env=self._environment, stdout=out, stderr=out, start_new_session=True
+            )
         while not (self._folder / "out").read_bytes().count(b"completed with"):
             assert self._process.poll() is None, (self._folder / "out").read_text()
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        """End it."""
+    def kill(self) -> None:
+        """Kill -9 it."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -141,7 +141,7 @@ def amqp_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AmqpNode]:
         node.start()
         yield node
     finally:
-        node.stop()
+        node.kill()
 
 
 def with_vhost(url: str, vhost: str) -> str:

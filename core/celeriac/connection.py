@@ -25,6 +25,7 @@ logger = logging.getLogger("celeriac.connection")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+STEADY = 5.0  # seconds; what was open for less is not opened again at once: a disk that is full, say, opens and fails
 
 
 class Connection:
@@ -73,6 +74,8 @@ class Connection:
         self._lock = asyncio.Lock()
         self._reopening: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._up_since = float("-inf")
+        self._pause = FIRST_PAUSE
         self._loss: TransportError | None = None
         self.last_error: TransportError | None = None
         self.on_lost: list[Callable[[], None]] = []
@@ -115,6 +118,7 @@ class Connection:
     async def close(self) -> None:
         """Stop reopening; close store and broker. Idempotent."""
         self._up.clear()
+        self._opened = False  # from now on a loss begins no reopening
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.gather(self._reopening, return_exceptions=True)
@@ -137,6 +141,7 @@ class Connection:
             self.last_error = error
             raise
         self.last_error = None
+        self._up_since = self.clock.monotonic()
         self._up.set()
 
     async def _declare_topology(self) -> None:
@@ -169,18 +174,27 @@ class Connection:
         self._reopening = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
-        pause = FIRST_PAUSE
+        if self.clock.monotonic() - self._up_since < STEADY:
+            await self._rest()
+        else:
+            self._pause = FIRST_PAUSE
         while True:
             try:
                 await self._open()
             except (TransportError, ConfigurationError) as error:
                 level = logging.ERROR if isinstance(error, AccessRefused) else logging.WARNING
-                logger.log(level, "cannot reopen the broker %s: %s; again in %.1f s", self.address, error, pause)
-                await self.clock.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(LONGEST_PAUSE, pause * 2)
+                logger.log(level, "cannot reopen the broker %s: %s; again in %.1f s", self.address, error, self._pause)
+            except Exception:
+                logger.exception("cannot reopen the broker %s; again in %.1f s", self.address, self._pause)
             else:
                 logger.info("the broker %s is back", self.address)
                 return
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Pause, each time for longer; spread, so that those who lost one broker do not come back in step."""
+        pause, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
+        await self.clock.sleep(pause * self._random.uniform(0.5, 1.0))
 
 
 def _scoped(urls: Iterable[str], scope: str) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class _Entry:
     messages: Sequence[Message]
     receipts: dict[int, Receipt] = field(default_factory=dict)
     future: Future[Sequence[Receipt]] = field(default_factory=Future)
+    loss: ConnectionLost | None = None  # the last that its messages met
 
     def open(self) -> list[int]:
         """Return the places of the messages that may still be sent, or sent again with the same id."""
@@ -140,7 +141,9 @@ class Publisher:
             await self._connection.ready()
             try:
                 await self._attempt(entries)
-            except ConnectionLost:
+            except ConnectionLost as error:
+                for entry in entries:
+                    entry.loss = error
                 await self._connection.clock.sleep(TRY_AGAIN)
                 continue
             except (TransportError, ConfigurationError) as error:
@@ -208,7 +211,7 @@ class Publisher:
             entry.receipts = {i: entry.receipts.get(i, not_sent) for i in range(len(entry.messages))}
             entry.finish()
             return
-        cause = self._connection.last_error
+        cause = self._connection.last_error or entry.loss
         text = f"the broker {self._connection.address} did not answer within publish_timeout={self._timeout} s"
         error = ConnectionLost(f"{text}: {cause}" if cause else text)
         error.__cause__ = cause

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from celeriac import Queue
-from celeriac.connection import LONGEST_PAUSE, Connection
+from celeriac.connection import LONGEST_PAUSE, STEADY, Connection
 from celeriac.errors import AccessRefused, ConnectionLost, TopologyMismatch
 from celeriac.settings import Settings
 from celeriac.testing import VirtualClock
@@ -223,8 +223,9 @@ def test_a_loss_is_told_and_opened_again_with_spread_and_growing_pauses(caplog) 
             told = []
             connection.on_lost.append(lambda: told.append(clock.monotonic()))
             transport.refusals = [ConnectionLost("still gone")] * 3
+            await clock.advance(STEADY)
             await lose(connection)
-            assert told == [0.0]
+            assert told == [STEADY]
             waiting = asyncio.create_task(connection.ready())
             await clock.advance(0)
             assert not waiting.done(), "who wants to publish waits"
@@ -279,6 +280,58 @@ def test_a_loss_during_the_declaring_is_not_overlooked() -> None:
             await clock.advance(1)
             await connection.ready()
             assert len(transport.openings) == 3
+
+    asyncio.run(main())
+
+
+def test_what_opens_and_is_lost_at_once_is_opened_ever_more_slowly() -> None:
+    async def main():
+        async with opened() as (connection, _, clock):
+            for _ in range(8):
+                await lose(connection)
+                await clock.advance(LONGEST_PAUSE)
+                await connection.ready()
+                await clock.advance(STEADY / 10)
+            await clock.advance(STEADY)
+            before = clock.monotonic()
+            await lose(connection)
+            await connection.ready()
+            assert clock.monotonic() == before, "what was open for long is opened again at once"
+
+            losses = 0
+            while clock.monotonic() < before + 30:
+                await lose(connection)
+                losses += 1
+                while not connection._up.is_set():
+                    await clock.advance(0.05)
+            assert losses < 15
+
+    asyncio.run(main())
+
+
+def test_whatever_a_plugin_raises_it_is_opened_again(caplog) -> None:
+    async def main():
+        async with opened() as (connection, transport, clock):
+            transport.refusals = [ZeroDivisionError("a plugin's own fault")]
+            await lose(connection)
+            await clock.advance(1)
+            await connection.ready()
+
+    asyncio.run(main())
+    assert "a plugin's own fault" in caplog.text
+
+
+def test_a_loss_while_closing_begins_nothing() -> None:
+    async def main():
+        connection = make()
+        await connection.open()
+        connection.transport.refusals = [ConnectionLost("still gone")] * 99
+        await lose(connection)
+        connection._reopening.add_done_callback(lambda _: connection.transport.on_lost(ConnectionLost("again")))
+        await connection.close()
+        before = len(connection.transport.openings)
+        await connection.clock.advance(60)
+        assert len(connection.transport.openings) == before
 
     asyncio.run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 
@@ -16,13 +17,19 @@ QUIET = 0.15
 
 
 @pytest.fixture
-def echo():
+def heard():
+    return []
+
+
+@pytest.fixture
+def echo(heard):
     """The URL of a server that says everything again, and says the end again too."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             while data := connection.recv(65536):
+                heard.append(data)
                 connection.sendall(data)
 
     def serve() -> None:
@@ -237,3 +244,16 @@ def test_one_fault_replaces_another(proxy, connect):
     proxy.refuse()
     proxy.silent()
     hears_nothing(connect())
+
+
+@pytest.mark.parametrize("turn", range(20))
+def test_what_a_sender_had_sent_dies_with_it_in_a_black_hole(proxy, connect, heard, turn):
+    client = connect()
+    assert says(client, b"hello") == b"hello"
+    proxy.blackhole(new=False)
+    client.sendall(b"never")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    proxy.heal()
+    until(lambda: proxy.links == 0)
+    assert heard == [b"hello"]

@@ -94,7 +94,7 @@ class Session:
     def _give_up(self) -> None:
         self._on_lost = _nobody
         self._opened.cancel()
-        if not (self._raw.is_closed or self._raw.is_closing):
+        if not (self._raw.is_closed or self._raw.is_closing or self._raw.is_resolving):
             self._raw.close()
 
     async def channel(self) -> Channel:
@@ -143,6 +143,8 @@ class Session:
     def _on_open(self, _raw: object) -> None:
         if not self._opened.done():
             self._opened.set_result(None)
+        elif not self._raw.is_closing:
+            self._raw.close()  # it was given up while its address was looked up
 
     def _on_open_error(self, _raw: object, error: BaseException) -> None:
         self._closed.set_result(None)

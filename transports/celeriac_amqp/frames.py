@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pika import exceptions, frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowAborted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +104,16 @@ class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyp
             at = end + 1
             self._process_frame(value)
         self._frame_buffer = buffer[at:]
+
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        if conn_or_exc is AMQPConnectionWorkflowAborted:  # pika 1.4 gives the class, then asserts that it is no error
+            conn_or_exc = AMQPConnectionWorkflowAborted()
+        super()._on_connection_workflow_done(conn_or_exc)
+
+    @property
+    def is_resolving(self) -> bool:
+        """The address is being looked up: pika, told to give up now, may go on and lose track of what it opens."""
+        return self._connection_workflow is not None and self._connection_workflow._connector is None  # noqa: SLF001 - pika has no name for it
 
     def consume_rest(self, tag: str, channel: Any, callback: Callable[[Any], None]) -> None:
         """Cancel the consumer ``tag`` and take what still comes until cancel-ok; pika would reject it."""

@@ -28,6 +28,7 @@ class Job:
         look: reads; what it answers is the answer, unless there is an ``operation`` and it answers ``None``.
         operation: writes; is given the payloads of all jobs of the transaction that want it.
         weight: about how many rows it writes.
+        recallable: not begun yet, it is not done once its future is cancelled.
     """
 
     future: asyncio.Future[Any]
@@ -35,6 +36,12 @@ class Job:
     look: Look | None = None
     operation: Operation | None = None
     weight: int = 1
+    recallable: bool = False
+
+    @property
+    def is_recalled(self) -> bool:
+        """Nobody wants it done any more."""
+        return self.recallable and self.future.cancelled()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,17 +71,26 @@ class Session:
         return self._submit(look, None, payload, 1)
 
     def write(
-        self, operation: Operation, payload: Any, *, look: Look | None = None, weight: int = 1
+        self,
+        operation: Operation,
+        payload: Any,
+        *,
+        look: Look | None = None,
+        weight: int = 1,
+        recallable: bool = False,
     ) -> asyncio.Future[Any]:
         """Have ``operation`` done, together with others, in a writing transaction.
 
-        Cancelling the future does not stop it. Where there is a ``look``, and it answers, nothing is written.
+        Cancelling the future does not stop it, unless it is ``recallable`` and not begun. Where there is a ``look``,
+        and it answers, nothing is written.
         """
-        return self._submit(look, operation, payload, weight)
+        return self._submit(look, operation, payload, weight, recallable=recallable)
 
-    def _submit(self, look: Look | None, operation: Operation | None, payload: Any, weight: int) -> asyncio.Future[Any]:
+    def _submit(
+        self, look: Look | None, operation: Operation | None, payload: Any, weight: int, *, recallable: bool = False
+    ) -> asyncio.Future[Any]:
         self.refuse_closed()
-        job = Job(asyncio.get_running_loop().create_future(), payload, look, operation, weight)
+        job = Job(asyncio.get_running_loop().create_future(), payload, look, operation, weight, recallable)
         self._writer.submit(job)
         return job.future
 

@@ -45,7 +45,8 @@ def write(database: Database, ticket: Ticket, jobs: Sequence[Job]) -> tuple[list
     """
     try:
         with ticket.held():
-            database.begin(write=True)
+            database.begin(write=True)  # which may have taken long
+            jobs = [job for job in jobs if not job.is_recalled]
             answers = _operate(database, jobs)
             database.commit()
     except Exception as error:

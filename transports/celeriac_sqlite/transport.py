@@ -82,22 +82,26 @@ class SqliteTransport(Transport):
             await self._opened().write(declaring.declare, topology, look=declaring.declared)
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
-        """Store messages, 500 in a transaction."""
+        """Store messages, 500 in a transaction. Cancelled, it leaves what is not begun unstored."""
         session, clock = self._opened(), self.clock
         outgoing = Outgoing.of(messages)
         _refuse_large(outgoing)
         parts = [outgoing[start : start + TOGETHER] for start in range(0, len(outgoing), TOGETHER)]
         if len(parts) > 1:
             await session.read(check, Publish(outgoing, clock))
-        waiting = [session.write(publish, Publish(part, clock), weight=len(part)) for part in parts]
+        waiting = [session.write(publish, Publish(part, clock), weight=len(part), recallable=True) for part in parts]
         receipts: list[Receipt] = []
-        for part, future in zip(parts, waiting, strict=True):
-            try:
-                receipts += await future
-            except TransportError as error:
-                if not receipts:
-                    raise
-                receipts += [Receipt(Outcome.NOT_SENT, str(error))] * len(part)
+        try:
+            for part, future in zip(parts, waiting, strict=True):
+                try:
+                    receipts += await future
+                except TransportError as error:
+                    if not receipts:
+                        raise
+                    receipts += [Receipt(Outcome.NOT_SENT, str(error))] * len(part)
+        finally:
+            for future in waiting:  # given up: what is not begun is not to be stored later
+                future.cancel()
         return receipts
 
     @asynccontextmanager

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -240,17 +241,14 @@ class FaultProxy:
         """Return when bytes that arrived then are to be passed on."""
         await self._clock.sleep(max(0.0, arrived + self._fault.latency - self._clock.monotonic()))
 
-    async def drops(self, data: bytes, write: Callable[[bytes], None]) -> None:
-        """Write ``data`` as fast as the fault lets it."""
-        while data:
-            rate = self._fault.rate
-            if rate is None:
-                write(data)
-                return
-            size = max(1, rate // DRIPS)
-            write(data[:size])
-            data = data[size:]
-            await self._clock.sleep(size / rate)
+    async def drop(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return what of ``data`` is to be written now, and the rest; it takes the time that the rest has to wait."""
+        rate = self._fault.rate
+        if rate is None:
+            return data, b""
+        size = max(1, rate // DRIPS)
+        await self._clock.sleep(size / rate)
+        return data[:size], data[size:]
 
     @property
     def now(self) -> float:
@@ -265,18 +263,19 @@ class _Link:
     """Two connections, and what goes each way between them."""
 
     def __init__(self, here: _End, there: _End, proxy: FaultProxy) -> None:
-        self._here, self._there = here, there
-        self._proxy = proxy
-        self._thawed = asyncio.Event()
-        self._thawed.set()
+        self._writers = (here[1], there[1])
+        self._ways = (_Way(here, there, proxy, self), _Way(there, here, proxy, self))
+        self.thawed = asyncio.Event()
+        self.thawed.set()
 
     async def run(self) -> None:
-        """Pass bytes on until both directions have ended."""
+        """Pass bytes on until both sides have ended."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._direction(self._here[0], self._there[1]))
-                group.create_task(self._direction(self._there[0], self._here[1]))
-            for _, writer in (self._here, self._there):
+                for way in self._ways:
+                    group.create_task(way.read())
+                    group.create_task(way.write())
+            for writer in self._writers:
                 writer.close()
                 await writer.wait_closed()
         except* OSError:
@@ -286,47 +285,72 @@ class _Link:
 
     def freeze(self) -> None:
         """Let nothing through."""
-        self._thawed.clear()
+        self.thawed.clear()
 
     def thaw(self) -> None:
         """Let through what was withheld, and what comes."""
-        self._thawed.set()
+        for way in self._ways:
+            way.look()
+        self.thawed.set()
 
     def reset(self) -> None:
         """End both sides with RST, unless they are closed."""
-        for _, writer in (self._here, self._there):
+        for writer in self._writers:
             _abort(writer)
-        self.thaw()
+        self.thawed.set()
 
-    async def _direction(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pieces: asyncio.Queue[tuple[float, bytes | OSError]] = asyncio.Queue(READ_AHEAD)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(reader, pieces))
-            group.create_task(self._write(pieces, writer))
 
-    async def _read(self, reader: asyncio.StreamReader, pieces: asyncio.Queue[tuple[float, bytes | OSError]]) -> None:
+class _Way:
+    """One direction of a link: what was read and not yet written."""
+
+    def __init__(self, source: _End, target: _End, proxy: FaultProxy, link: _Link) -> None:
+        self._reader, self._source = source
+        self._writer = target[1]
+        self._proxy, self._link = proxy, link
+        self._pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(READ_AHEAD)
+        self._reset: OSError | None = None
+
+    async def read(self) -> None:
+        """Read until the sender has ended, or was reset: then what is on its way dies with it, as in a network."""
         data = b"-"
         while data:
             try:
-                data = await reader.read(READ_BYTES)
+                data = await self._reader.read(READ_BYTES)
             except OSError as error:
-                await pieces.put((self._proxy.now, error))
-                return
-            await pieces.put((self._proxy.now, data))
+                self._reset = error
+                if not self._pieces.empty():
+                    return  # the writer is not waiting for more, and will see it
+                data = b""
+            await self._pieces.put((self._proxy.now, data))
 
-    async def _write(self, pieces: asyncio.Queue[tuple[float, bytes | OSError]], writer: asyncio.StreamWriter) -> None:
-        while True:
-            arrived, data = await pieces.get()
+    async def write(self) -> None:
+        """Write what is read, as the proxy lets it, and the end too."""
+        data = b"-"
+        while data:
+            arrived, data = await self._pieces.get()
             await self._proxy.late(arrived)
-            await self._thawed.wait()
-            if isinstance(data, OSError):
-                raise data
-            if not data:
-                with contextlib.suppress(OSError):
-                    writer.write_eof()
-                return
-            await self._proxy.drops(data, writer.write)
-            await writer.drain()
+            await self._link.thawed.wait()
+            rest = data
+            while rest:
+                piece, rest = await self._proxy.drop(rest)
+                self._raise_reset()
+                self._writer.write(piece)
+                await self._writer.drain()
+            self._raise_reset()
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
+
+    def look(self) -> None:
+        """See whether the sender was reset, even if that was not read yet."""
+        poll = select.poll()
+        if not self._source.transport.is_closing():
+            poll.register(self._source.transport.get_extra_info("socket").fileno(), 0)
+        if self._source.transport.is_closing() or any(event & select.POLLERR for _, event in poll.poll(0)):
+            self._reset = self._reset or ConnectionResetError()
+
+    def _raise_reset(self) -> None:
+        if self._reset is not None:
+            raise self._reset
 
 
 def _bound(port: int) -> socket.socket:
@@ -338,9 +362,10 @@ def _bound(port: int) -> socket.socket:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close with RST, now."""
-    raw = writer.transport.get_extra_info("socket")
-    if raw is not None and raw.fileno() >= 0:
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    writer.transport.abort()
+    """Close with RST, now, unless it is closed."""
+    transport = writer.transport
+    if transport.is_closing() and not transport.get_write_buffer_size():
+        return
+    with contextlib.suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
