@@ -9,7 +9,6 @@ import pytest
 
 from celeriac.testing import ResultStoreContract, TransportContract
 from celeriac_memory.registry import forget
-from celeriac_memory.store import MemoryResultStore
 from celeriac_memory.transport import MemoryTransport
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 
 class TestMemory(TransportContract):
-    transport_class = MemoryTransport
-
     @pytest.fixture
     def transport_urls(self) -> Iterator[list[str]]:
         name = uuid.uuid4().hex
@@ -41,8 +38,6 @@ class TestMemory(TransportContract):
 
 
 class TestMemoryStore(ResultStoreContract):
-    store_class = MemoryResultStore
-
     @pytest.fixture
     def store_urls(self) -> Iterator[list[str]]:
         name = uuid.uuid4().hex

@@ -38,8 +38,8 @@ class TransportContract(
 ):
     """Every clause of ``docs/transport-contract.md`` against a live broker.
 
-    An author subclasses it, names `transport_class` and gives the fixture ``transport_urls``: a list of URLs of one
-    cluster whose queues are nobody else's. Names are unique in each test, so the namespace may be kept for a module.
+    An author subclasses it and gives the fixture ``transport_urls``: a list of URLs of one cluster whose queues are
+    nobody else's. Names are unique in each test, so the namespace may be kept for a module.
 
     Fixtures that an author may give besides; without one, the clauses that need it are skipped and say so:
 
@@ -49,13 +49,13 @@ class TransportContract(
     - ``unreachable_urls``: where nobody answers, with the password ``open-sesame`` if the scheme knows one.
     - ``refused_urls``: where the broker refuses us, with the password ``open-sesame`` if the scheme knows one.
 
-    For the clauses about processes that die, `transport_class` must be importable by its module and name.
+    For the clauses about processes that die, the transport's class must be importable by its module and name.
     """
 
 
 class ResultStoreContract(StoreLifeTests, StorePutTests, StoreGetTests, StoreWaitTests, StoreJoinTests):
     """Every clause of ``docs/result-store-contract.md`` against a live store.
 
-    An author subclasses it, names `store_class` and gives the fixture ``store_urls``: a list of URLs of one store. A
-    store that lives on a broker overrides `transport` to return an open transport of that broker.
+    An author subclasses it and gives the fixture ``store_urls``: a list of URLs of one store. A store that lives on a
+    broker overrides `transport` to return an open transport of that broker.
     """

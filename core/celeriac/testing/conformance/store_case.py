@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pytest
 
 from celeriac.clock import SystemClock
+from celeriac.plugins import Plugins
 from celeriac.results import ResultRecord
 from celeriac.states import SUCCESS
 from celeriac.testing.conformance.case import Case, eventually, patience, unique
@@ -28,11 +29,11 @@ class StoreCase(Case):
     """Opens stores, makes records, and asks until an answer comes.
 
     Attributes:
-        store_class: the author's class.
+        store_class: the author's class; by default the one that is plugged in for the URL's scheme.
         urls: from the fixture ``store_urls``.
     """
 
-    store_class: ClassVar[type[ResultStore]]
+    store_class: ClassVar[type[ResultStore] | None] = None
     urls: Sequence[str]
 
     @pytest.fixture(autouse=True)
@@ -48,8 +49,9 @@ class StoreCase(Case):
         return None
 
     def construct(self, urls: Sequence[str], transport: Transport | None) -> ResultStore:
-        """Construct a store; override it where `store_class` is not enough."""
-        return self.store_class(urls, clock=SystemClock(), transport=transport)
+        """Construct a store; override it where its class is not enough."""
+        tried = self.store_class or Plugins().result_store(urls[0])
+        return tried(urls, clock=SystemClock(), transport=transport)
 
     async def make(self) -> ResultStore:
         """Return a new store that is closed when the test ends."""

@@ -12,6 +12,7 @@ import pytest
 from celeriac.clock import SystemClock
 from celeriac.errors import TransportError, Unsupported
 from celeriac.message import ACK, REQUEUE, Message, Settlement, SettleReceipt
+from celeriac.plugins import Plugins
 from celeriac.testing.conformance.case import QUIET, Case, patience, unique
 from celeriac.testing.conformance.child import Child
 from celeriac.topology import Queue, Topology
@@ -30,12 +31,12 @@ class TransportCase(Case):
     """Opens transports, declares queues of unique names, publishes and takes.
 
     Attributes:
-        transport_class: the author's class.
+        transport_class: the author's class; by default the one that is plugged in for the URL's scheme.
         urls: from the fixture ``transport_urls``.
         given: the author's optional fixtures, by name.
     """
 
-    transport_class: ClassVar[type[Transport]]
+    transport_class: ClassVar[type[Transport] | None] = None
     urls: Sequence[str]
     given: dict[str, Any]
 
@@ -56,8 +57,13 @@ class TransportCase(Case):
         return self.given[fixture]
 
     def make_transport(self, urls: Sequence[str], on_lost: Callable[[TransportError], None]) -> Transport:
-        """Construct a transport; override it where `transport_class` is not enough."""
-        return self.transport_class(urls, clock=SystemClock(), on_lost=on_lost)
+        """Construct a transport; override it where its class is not enough."""
+        return self.tried_class(urls, clock=SystemClock(), on_lost=on_lost)
+
+    @property
+    def tried_class(self) -> type[Transport]:
+        """The class that is tried."""
+        return self.transport_class or Plugins().transport(self.urls[0])
 
     def make(
         self, urls: Sequence[str] | None = None, on_lost: Callable[[TransportError], None] | None = None
@@ -119,7 +125,7 @@ class TransportCase(Case):
 
     async def child(self, order: str, name: str, urls: Sequence[str] | None = None) -> Child:
         """Start another process (see `celeriac.testing.conformance.child`) that is killed when the test ends."""
-        child = Child(self.transport_class, urls or self.urls, order, name)
+        child = Child(self.tried_class, urls or self.urls, order, name)
         self.stack.push_async_callback(child.kill)
         await child.start()
         return child
