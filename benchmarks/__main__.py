@@ -32,7 +32,14 @@ def _python_of(peer: str, requirement: str) -> Path:
 def _variants(url: str, peers: set[str]) -> list[Variant]:
     ours = "benchmarks.systems.celeriac_tasks"
     worker = ("celeriac", "-A", ours, "worker", "-c", "2", "-l", "WARNING")
-    own = {"python": Path(sys.executable), "module": ours, "worker": worker, "url": url, "confirms": "on, mandatory"}
+    url_of_ours = f"{url}?heartbeat=300"  # a frozen worker answers no heartbeat; Celery's default is 120 s
+    own = {
+        "python": Path(sys.executable),
+        "module": ours,
+        "worker": worker,
+        "url": url_of_ours,
+        "confirms": "on, mandatory",
+    }
     found = []
     if "celery" in peers:
         module = "benchmarks.systems.celery_tasks"
