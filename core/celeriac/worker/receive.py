@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from celeriac import states
 from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
+from celeriac.protocol import OwnTable
 from celeriac.transport_helpers import OWN_HEADER
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from celeriac.clock import Clock
     from celeriac.connection import Connection
-    from celeriac.message import Delivery
+    from celeriac.message import Delivery, Message
+    from celeriac.results import ResultRecord
     from celeriac.transport import Consumer
     from celeriac.worker.pace import Pace
 
@@ -155,15 +157,16 @@ class Receiver:
     async def _finals(self, batch: Sequence[Delivery]) -> frozenset[str]:
         """Return the ids whose tasks are done already; only what may have been run before is asked for."""
         store = self._connection.store
-        suspects = [d.message.id for d in batch if d.redelivered or OWN_HEADER in d.message.headers]
+        suspects = [d.message for d in batch if d.redelivered or OWN_HEADER in d.message.headers]
         if not suspects or not store.capabilities().compare_and_set:
             return frozenset()
         try:
-            records = await store.get(suspects)
+            records = await store.get([message.id for message in suspects])
         except TransportError as error:
             logger.warning("cannot ask the result store for duplicates: %s", error)
             return frozenset()
-        return frozenset(record.task_id for record in records if record and record.state in states.FINAL)
+        pairs = zip(suspects, records, strict=True)
+        return frozenset(message.id for message, record in pairs if record and _is_final(record, message))
 
     async def _resize(self, consumer: Consumer) -> None:
         """Follow the pace: at once upwards when it grows much, at most once a second otherwise."""
@@ -220,3 +223,11 @@ class Receiver:
     def _every(self, name: str) -> float | None:
         renew = self._connection.capabilities(name).renew_every
         return None if renew is None else renew.total_seconds()
+
+
+def _is_final(record: ResultRecord, message: Message) -> bool:
+    """Return whether the task is done; what was stored before it was sent back as a dead letter does not count."""
+    if record.state not in states.FINAL:
+        return False
+    since = OwnTable.from_headers(message.headers).replayed_at
+    return since is None or record.done_at is None or record.done_at > since

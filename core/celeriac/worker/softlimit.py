@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AGAIN_SECONDS = 0.001
+_AGAIN_SECONDS = 0.05
 _NEVER_INSIDE = Outbox.send.__code__  # half a frame written would spoil all that the process says afterwards
 _UNLIMITED: AbstractContextManager[None] = nullcontext()
 
@@ -100,7 +100,10 @@ class _Waiter:
 
 
 class _Alarm(AbstractContextManager[None]):
-    """On the main thread: by the process's alarm, which is the task's own again afterwards."""
+    """On the main thread: by the process's alarm, which is the task's own again afterwards.
+
+    It rings until it is heard: CPython forgets to look for signals between being given the GIL and a call that waits.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -108,7 +111,7 @@ class _Alarm(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, _AGAIN_SECONDS)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -122,10 +125,10 @@ class _Alarm(AbstractContextManager[None]):
             return
         while frame is not None:
             if frame.f_code is _NEVER_INSIDE:
-                signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
                 return
             frame = frame.f_back
         self._armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise SoftTimeLimitExceeded(_text(self._seconds))
 
 

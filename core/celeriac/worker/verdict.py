@@ -142,9 +142,15 @@ def unknown_task(delivery: Delivery, header: TaskHeader, policy: Policy, now: da
 
 
 def _first_unknown(own: OwnTable) -> datetime | None:
-    """Return when a worker first did not know the task; what a stranger wrote into the history may be anything."""
+    """Return when a worker first did not know the task, since it was sent back if it was.
+
+    What a stranger wrote into the history may be anything.
+    """
+    since = own.replayed_at
     for entry in own.history:
         if entry.get("why") == "unknown":
             with contextlib.suppress(ProtocolError):
-                return parse_when(entry.get("at"))
+                moment = parse_when(entry.get("at"))
+                if since is None or moment > since:
+                    return moment
     return None

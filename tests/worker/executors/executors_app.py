@@ -1,15 +1,19 @@
 """The App whose tasks the executors' tests run, in children and here."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
 import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 from celeriac.app import App
-from celeriac.request import current_task
+from celeriac.errors import SoftTimeLimitExceeded
+from celeriac.request import current_task, progress
 
 app = App("executors_app", broker="memory://executors")
 LIFE = os.environ.get("EXECUTORS_LIFE")
@@ -188,6 +192,109 @@ async def asend(count):
 def interrupt_myself():
     os.kill(os.getpid(), signal.SIGINT)
     return "went on"
+
+
+@app.task
+def terminate_myself():
+    os.kill(os.getpid(), signal.SIGTERM)
+    return "went on"
+
+
+@app.task
+def terminate_a_program():
+    """Start a program, which must not be deaf to TERM as we are; return the signal that ended it."""
+    program = subprocess.Popen(["sleep", "60"])
+    program.terminate()
+    return -program.wait()
+
+
+@app.task
+def endure(seconds=3600):
+    """Wait for a soft limit."""
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded as error:
+        return str(error)
+    return "nothing came"
+
+
+@app.task
+def hold_softly():
+    time.sleep(3600)
+
+
+@app.task
+def spin():
+    """Wait for a soft limit without ever waiting in the kernel."""
+    try:
+        while True:
+            pass
+    except SoftTimeLimitExceeded:
+        return "spun"
+
+
+@app.task
+async def aendure(within="sleep"):
+    """Wait for a soft limit inside something of asyncio's, and see it whole afterwards."""
+    lock, queue = asyncio.Lock(), asyncio.Queue()
+    await lock.acquire()
+    try:
+        if within == "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(3600))
+        elif within == "child":
+            await asyncio.create_task(asyncio.sleep(3600))
+        elif within == "timeout":
+            async with asyncio.timeout(3600):
+                await queue.get()
+        elif within == "lock":
+            await lock.acquire()
+        else:
+            await asyncio.sleep(3600)
+    except SoftTimeLimitExceeded as error:
+        lock.release()
+        async with lock, asyncio.timeout(3600):
+            await asyncio.sleep(0)
+        return [str(error), asyncio.current_task().cancelling()]
+
+
+@app.task
+async def astubborn(seconds=3600):
+    """Take no notice of a cancellation."""
+    until = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(seconds)
+    return "went on"
+
+
+@app.task
+async def atidy():
+    """Return something though it was cancelled."""
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        return "tidied up"
+
+
+@app.task(bind=True)
+def count(self, number, fifo):
+    """Tell of progress, and wait at a gate."""
+    for n in range(number):
+        self.progress(n + 1, number, word="counting")
+    return Path(fifo).read_text()
+
+
+@app.task
+async def acount(number):
+    for n in range(number):
+        progress(n + 1)
+    await asyncio.sleep(3600)
+
+
+@app.task
+def progress_of_a_set():
+    progress(1, what={1})
 
 
 @app.task

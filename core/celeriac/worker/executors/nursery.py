@@ -120,10 +120,12 @@ class Nursery:
         return None
 
     def _forget(self) -> None:
-        """Leave the child nothing of the nursery's."""
+        """Leave the child nothing of the nursery's, but its deafness to INT and TERM.
+
+        Whoever stops a service may signal all of its processes; the children's end is their worker's to say.
+        """
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._selector.close()
         for mine in (self._sock, self._woken, self._wakes):
             mine.close()
