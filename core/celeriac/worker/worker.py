@@ -160,16 +160,17 @@ class Worker:
     async def _work(self) -> None:
         rooms = [asyncio.create_task(room.run()) for room in (self._receiver, self._settler, self._revocations)]
         stopping = asyncio.create_task(self._stopping.wait())
+        all_of_them: list[asyncio.Task[Any]] = [*rooms, stopping]
         try:
             self.ready.set()
-            await asyncio.wait({*rooms, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(all_of_them, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():  # a room has fallen over: end, and let the supervisor of processes restart us
                 await next(room for room in rooms if room.done())
             await self._leave(rooms[0])
         finally:
-            for task in (*rooms, stopping):
+            for task in all_of_them:
                 task.cancel()
-            await asyncio.gather(*rooms, stopping, return_exceptions=True)
+            await asyncio.gather(*all_of_them, return_exceptions=True)
 
     async def _leave(self, receiving: asyncio.Task[None]) -> None:
         """Stop in order: take nothing more, give back what has not begun, let the rest finish, write it all down."""
