@@ -15,6 +15,7 @@ CeleriacError
 │   ├── AccessRefused           wrong password, unknown vhost, no permission
 │   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
 │   ├── QueueNotFound           no queue of that name
+│   ├── DeadLetterNotFound      no dead letter of that id
 │   ├── Unsupported             this broker, or this queue, cannot do that
 │   └── PublishError
 │       ├── Unroutable          no queue took it
@@ -138,6 +139,10 @@ class TopologyMismatch(TransportError):
 
 class QueueNotFound(TransportError):
     """The broker has no queue of that name."""
+
+
+class DeadLetterNotFound(TransportError):
+    """None of the dead letters looked at has that id."""
 
 
 class Unsupported(TransportError):

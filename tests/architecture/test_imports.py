@@ -44,6 +44,7 @@ FLOORS = {
     "__init__": 3,
     "app": 3,
     "client": 3,
+    "dead": 3,
     "loading": 3,
     "publisher": 3,
     "registry": 3,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from celeriac.errors import ProtocolError
+from celeriac.protocol.when import parse_when
 from celeriac.transport_helpers import OWN_HEADER
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 VERSION = 1
 KEPT = 5
 TEXT_BYTES = 500
+REPLAYED = "replayed"
 _LARGEST = 2**31 - 1
 
 
@@ -56,6 +63,15 @@ class OwnTable:
             "lost": self.lost,
             "history": [dict(entry) for entry in self.history],
         }
+
+    @property
+    def replayed_at(self) -> datetime | None:
+        """When it was sent back last after it had been a dead letter."""
+        for entry in reversed(self.history):
+            if entry.get("why") == REPLAYED:
+                with contextlib.suppress(ProtocolError):
+                    return parse_when(entry.get("at"))
+        return None
 
     def add_history(self, entry: Mapping[str, Any]) -> OwnTable:
         """Return the table with ``entry`` as its latest, each text of it cut to 500 bytes.
