@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celeriac import App
 from celeriac.message import ACK, Dead, Delivery, Message, Move
 from celeriac.protocol import OwnTable
 from celeriac.worker.admit import Facts, Refused, admit, counted_lost
@@ -121,6 +122,60 @@ def test_what_has_expired_is_revoked_and_told(deliver, tasks, policy, now) -> No
     assert record is not None
     assert (record.task_id, record.state, record.reply_to) == ("id-1", "REVOKED", "mailbox")
     assert json.loads(record.body)["exc_type"] == "TaskRevokedError"
+
+
+def test_what_is_revoked_is_told_though_it_is_early_unknown_or_expired(deliver, tasks, policy, now) -> None:
+    for sent in ({}, {"eta": now + DAY}, {"task": "shop.gone"}, {"expires": now}):
+        answer = refused(deliver(**sent), Facts(now, revoked=True), tasks, policy)
+        assert (answer.verdict.why, answer.verdict.action) == ("revoked", ACK)
+        assert answer.verdict.record is not None
+        assert json.loads(answer.verdict.record.body)["exc_message"] == ["revoked"]
+    duplicate = refused(deliver(), Facts(now, final=True, revoked=True), tasks, policy)
+    assert duplicate.verdict.why == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("of_call", "of_task", "of_worker", "expected"),
+    [
+        ((None, None), (None, None), (None, None), (None, None)),
+        ((None, None), (None, None), (9.0, 8.0), (9.0, 8.0)),
+        ((None, None), (7.0, 6.0), (9.0, 8.0), (7.0, 6.0)),
+        ((5.0, None), (7.0, 6.0), (9.0, 8.0), (5.0, 6.0)),
+        ((None, 1.0), (None, 6.0), (9.0, 8.0), (9.0, 1.0)),
+        ((0, 0), (7.0, 6.0), (None, None), (7.0, 6.0)),
+    ],
+)
+def test_a_limit_is_the_call_s_or_the_task_s_or_the_worker_s(
+    deliver, policy, now, of_call, of_task, of_worker, expected
+) -> None:
+    app = App("limits", broker="memory://")
+    app.task(name="shop.limited", time_limit=of_task[0], soft_time_limit=of_task[1])(lambda: None)
+    delivery = deliver(task="shop.limited", timelimit=of_call)
+    job = admit(delivery, Facts(now), app.tasks, replace(policy, limits=of_worker), 1)
+    assert isinstance(job, Job)
+    assert (job.hard_limit, job.assignment.soft_limit) == expected
+
+
+@pytest.mark.parametrize("ignore_result", [False, True])
+def test_a_hard_limit_that_cannot_be_kept_here_is_a_failure(deliver, tasks, policy, now, ignore_result) -> None:
+    cannot = replace(policy, enforces_limits=False)
+    delivery = deliver(timelimit=(5, None), ignore_result=ignore_result)
+    verdict = refused(delivery, Facts(now), tasks, cannot).verdict
+    assert (verdict.why, verdict.action) == ("unenforceable", ACK)
+    assert "time_limit of 5 s" in verdict.detail
+    assert (verdict.record is None) is ignore_result
+    assert isinstance(admit(deliver(timelimit=(None, 5)), Facts(now), tasks, cannot, 1), Job)
+
+
+@pytest.mark.parametrize("task", ["shop.add", "shop.tracked"])
+@pytest.mark.parametrize("of_worker", [False, True])
+def test_whether_its_beginning_is_told(deliver, policy, now, task, of_worker) -> None:
+    app = App("tracked", broker="memory://")
+    app.task(lambda x, y: None, name="shop.add")
+    app.task(name="shop.tracked", track_started=True)(lambda x, y: None)
+    job = admit(deliver(task=task), Facts(now), app.tasks, replace(policy, track_started=of_worker), 1)
+    assert isinstance(job, Job)
+    assert job.track_started is (of_worker or task == "shop.tracked")
 
 
 def test_what_expires_a_moment_later_runs(deliver, tasks, policy, now) -> None:
@@ -253,16 +308,35 @@ header_tables = st.fixed_dictionaries(
     redelivered=st.booleans(),
     delivery_count=st.none() | st.integers(1, 40),
     final=st.booleans(),
+    revoked=st.booleans(),
+    enforces_limits=st.booleans(),
     exact=st.booleans(),
     now=st.datetimes(datetime(1971, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds are naive
 )
 def test_it_never_raises_and_settles_once(
-    headers, body, content_type, reply_to, redelivered, delivery_count, final, exact, now, tasks, policy, deliver
+    headers,
+    body,
+    content_type,
+    reply_to,
+    redelivered,
+    delivery_count,
+    final,
+    revoked,
+    enforces_limits,
+    exact,
+    now,
+    tasks,
+    policy,
+    deliver,
 ) -> None:
     sent = Message(id="m", body=body, content_type=content_type, headers=headers, reply_to=reply_to)
     delivery = deliver(sent, redelivered=redelivered, delivery_count=delivery_count)
-    answer = admit(delivery, Facts(now, final), tasks, policy, 1)
+    facts, policy = Facts(now, final, revoked), replace(policy, enforces_limits=enforces_limits)
+    answer = admit(delivery, facts, tasks, policy, 1)
     if isinstance(answer, Job):
+        assert not final
+        assert not revoked
+        assert enforces_limits or answer.hard_limit is None
         lost = counted_lost(answer, replace(policy, exact_count=exact), now)
         verdicts = [lost] if lost else []
     else:

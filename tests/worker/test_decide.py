@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from celeriac.message import ACK, REQUEUE, Dead, Move
 from celeriac.protocol import ErrorData, OwnTable
 from celeriac.worker.decide import decide
-from celeriac.worker.job import Died, Failed, Interrupted, Rejected, Succeeded
+from celeriac.worker.job import Died, Failed, Interrupted, Rejected, Revoked, Succeeded, TimedOut
 
 SUCCEEDED = Succeeded(body=b"3", content_type="application/json", content_encoding="utf-8", shown="3", seconds=0.1)
 ERROR = ErrorData(type="ValueError", module="builtins", args=["no"], message="no")
@@ -22,7 +22,9 @@ UNKNOWN = Rejected(reason="unknown", detail="no task")
 UNDECODABLE = Rejected(reason="undecodable", detail="not JSON")
 ALONE = Died(exit="signal 9 (SIGKILL)", beside=0)
 BESIDE = Died(exit="signal 9 (SIGKILL)", beside=2)
-OUTCOMES = [SUCCEEDED, FAILED, UNKNOWN, UNDECODABLE, ALONE, BESIDE, Interrupted()]
+TIMED_OUT = TimedOut(limit=1.5)
+REVOKED = [Revoked(terminated=False), Revoked(terminated=True)]
+OUTCOMES = [SUCCEEDED, FAILED, UNKNOWN, UNDECODABLE, ALONE, BESIDE, Interrupted(), TIMED_OUT, *REVOKED]
 
 
 def message_of(verdict) -> str:
@@ -71,6 +73,24 @@ def test_what_cannot_be_decoded_is_set_aside_and_told(job, policy, now) -> None:
     assert (letter.reason, letter.detail, letter.worker) == ("undecodable", "not JSON", "celeriac@here")
     assert verdict.record.state == "FAILURE"
     assert message_of(verdict) == "shop.add is a dead letter (undecodable): not JSON"
+
+
+@pytest.mark.parametrize("own", [OwnTable(), OwnTable(crashes=2, accused=1, lost=19)])
+def test_a_task_that_was_ended_at_its_limit_has_failed_and_is_not_tried_again(job, policy, now, own) -> None:
+    verdict = decide(job(own=own), TIMED_OUT, policy, now)
+    assert (verdict.why, verdict.action, verdict.record.state) == ("timed out", ACK, "FAILURE")
+    error = json.loads(verdict.record.body)
+    assert (error["exc_type"], error["exc_module"]) == ("TimeLimitExceeded", "celeriac.errors")
+    assert message_of(verdict) == verdict.detail == "it ran longer than its time_limit of 1.5 s"
+
+
+@pytest.mark.parametrize(("outcome", "how"), list(zip(REVOKED, ["revoked", "terminated"], strict=True)))
+def test_a_task_that_was_revoked_while_it_ran_is_told_so_in_celery_s_words(job, policy, now, outcome, how) -> None:
+    verdict = decide(job(retries=1), outcome, policy, now)
+    assert (verdict.why, verdict.action, verdict.detail) == ("revoked", ACK, how)
+    assert (verdict.record.state, verdict.record.attempt, verdict.record.done_at) == ("REVOKED", 2, now)
+    error = json.loads(verdict.record.body)
+    assert error == {"exc_type": "TaskRevokedError", "exc_message": [how], "exc_module": "celery.exceptions"}
 
 
 # counters
@@ -146,7 +166,8 @@ def test_what_was_acknowledged_when_it_began_is_not_settled_again_and_always_tol
     verdict = decide(early, outcome, policy, now)
     assert verdict.action is None
     assert verdict.record is not None, "nobody may wait for ever"
-    assert verdict.record.state == ("SUCCESS" if outcome is SUCCEEDED else "FAILURE")
+    expected = "SUCCESS" if outcome is SUCCEEDED else "REVOKED" if outcome in REVOKED else "FAILURE"
+    assert verdict.record.state == expected
     if outcome is not SUCCEEDED:
         assert "dead letter" not in message_of(verdict), "it is in no dead-letter queue"
 
@@ -166,6 +187,8 @@ outcomes = st.one_of(
     st.builds(Rejected, reason=texts | st.just("unknown"), detail=texts),
     st.builds(Died, exit=texts, beside=st.integers(0, 100)),
     st.just(Interrupted()),
+    st.builds(TimedOut, limit=st.floats(0, 9, exclude_min=True)),
+    st.builds(Revoked, terminated=st.booleans()),
 )
 counters = st.integers(0, 30)
 tables = st.builds(OwnTable, crashes=counters, accused=counters, lost=counters)

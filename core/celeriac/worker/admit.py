@@ -146,7 +146,8 @@ def _unenforceable(job: Job, policy: Policy, now: datetime) -> Verdict:
         f"{job.header.task} has a time_limit of {job.hard_limit:g} s, and the pool of {policy.node} cannot end a task; "
         "send it to a worker with the process pool, or start this one with --soft-limits-only"
     )
-    return failed(job.delivery, job.header, policy, now, "unenforceable", "ConfigurationError", text)
+    verdict = failed(job.delivery, job.header, policy, now, "unenforceable", "ConfigurationError", text)
+    return replace(verdict, record=None) if job.ignore_result else verdict
 
 
 def _request(delivery: Delivery, header: TaskHeader, policy: Policy) -> dict[str, Any]:

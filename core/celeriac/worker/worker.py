@@ -338,11 +338,11 @@ def _refuse_unkept_limits(app: App, options: WorkerOptions, pool: Pool) -> None:
         return
     limited = [task.name for task in app.tasks.values() if task.defaults.time_limit is not None]
     if options.time_limit is not None:
-        limited.append("the worker's own setting")
+        limited.append("the worker itself")
     if limited:
         raise ConfigurationError(
-            f"the {options.pool} pool cannot enforce a time_limit, which {', '.join(limited)} asks for: nothing ends a "
-            "thread. Use the process pool, or say --soft-limits-only (soft_limits_only=True)"
+            f"the {options.pool} pool cannot enforce the time_limit of {', '.join(limited)}: nothing ends a thread. "
+            "Use the process pool, or say --soft-limits-only (soft_limits_only=True)"
         )
 
 
