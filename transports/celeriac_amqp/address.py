@@ -68,7 +68,7 @@ class Options:
     """The options of a URL's query.
 
     Attributes:
-        heartbeat: seconds; a silent peer is given up after this and five seconds more.
+        heartbeat: seconds; a silent peer is given up after two to three of these.
         connect_timeout: seconds until an address that does not answer is given up.
         hold_limit: seconds that a delivery is held on its task queue before it is moved to the worker's own lease
             queue; must stay below the broker's ``consumer_timeout`` (30 minutes by default) by a third.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("celeriac.amqp")
 
+SILENT = 2  # heartbeats
 ROUNDING = 0.01  # seconds added to a postponed replacement, so that it is not early by a rounding
 
 
@@ -96,14 +97,28 @@ class AmqpConsumer(Consumer):
                 await window.resize(0)
 
     async def check(self) -> bool:
-        """Ask the broker about every queue."""
+        """Ask the broker about every queue, and take up anew those that have long been silent.
+
+        For RabbitMQ 3.10, when a quorum queue is deleted and declared again within some 100 ms, keeps our channel
+        attached to both: it counts our consumer, hands it messages, and drops them on the way, without a word.
+        """
         if self._stopped or self._error is not None:
             return False
         try:
             session = self._transport.control()
-            return all([await window.verify(session) for window in self._windows])
+            well = all([await window.verify(session) for window in self._windows])
+            since = self._clock.monotonic() - SILENT * self._transport.options.heartbeat
+            for window in self._windows:
+                if window.is_idle(since):
+                    await self._take_up(window)
         except TransportError:
             return False
+        return well
+
+    async def _take_up(self, window: Window) -> None:
+        if await window.retire():
+            await self._open(window)
+        await self._adjust(window)
 
     async def _open(self, window: Window) -> None:
         self._by_generation.pop(window.generation, None)

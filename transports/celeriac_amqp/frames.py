@@ -1,4 +1,4 @@
-"""pika's asyncio connection with three changes on the path of every message.
+"""pika's asyncio connection with three changes on the path of every message, and stricter heartbeats.
 
 - Content headers stay bytes until they are wanted: pika truncates floats in header tables, and decodes what is given
   back unread. A ``Header`` frame's ``properties`` are those bytes; `celeriac_amqp.properties` reads them.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pika import exceptions, frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowAborted
+from pika.heartbeat import HeartbeatChecker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,22 @@ class RawProperties:
     def encode(self) -> list[bytes]:
         """Return the pieces to write."""
         return [self._data]
+
+
+class Heartbeats(HeartbeatChecker):  # type: ignore[misc]  # pika is untyped
+    """Looks every heartbeat, and gives up after two without a byte.
+
+    pika looks every heartbeat and five seconds more, so that a silent peer may be found after twice that.
+    """
+
+    def _start_check_timer(self) -> None:
+        self._check_interval = self._timeout
+        super()._start_check_timer()
+
+    @property
+    def connection_is_idle(self) -> bool:
+        """Nothing came for two heartbeats."""
+        return bool(self._idle_byte_intervals > 1)
 
 
 class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyped
@@ -104,6 +121,9 @@ class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyp
             at = end + 1
             self._process_frame(value)
         self._frame_buffer = buffer[at:]
+
+    def _create_heartbeat_checker(self) -> Heartbeats:
+        return Heartbeats(self, self.params.heartbeat)
 
     def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
         if conn_or_exc is AMQPConnectionWorkflowAborted:  # pika 1.4 gives the class, then asserts that it is no error

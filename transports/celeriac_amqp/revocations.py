@@ -7,6 +7,7 @@ Streams: https://www.rabbitmq.com/docs/streams, 3.9 and later.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import uuid
@@ -119,10 +120,21 @@ class RevocationStream:
             raise
 
     async def _consume(self, channel: Channel, inbox: Inbox) -> None:
+        latest = 0
+
         def read(_raw: object, method: Any, _properties: bytes, body: bytes) -> None:
+            nonlocal latest
             inbox.put(body)
-            if method.delivery_tag % (CREDIT // 4) == 0:
-                channel.raw.basic_ack(method.delivery_tag, multiple=True)  # gives the broker its credit back
+            if latest == 0:
+                asyncio.get_running_loop().call_soon(acknowledge)
+            latest = method.delivery_tag
+
+        def acknowledge() -> None:
+            # gives the broker its credit back; what is never acked would one day exceed its consumer_timeout
+            nonlocal latest
+            tag, latest = latest, 0
+            if channel.error is None:
+                channel.raw.basic_ack(tag, multiple=True)
 
         await channel.call("basic_qos", prefetch_count=CREDIT)
         await channel.call("basic_consume", STREAM, read, arguments={"x-stream-offset": "first"})

@@ -91,7 +91,7 @@ class Window:
         self._old = 0  # how many unsettled tags there are up to it
         self._last_tag = 0
         self._last_handed = 0
-        self._verified_tag = 0
+        self._heard_at = 0.0
         self._consumed = False  # once at least: the first time is no replacement
         self._replaced_at = float("-inf")
         self._adjusting = asyncio.Lock()
@@ -119,8 +119,9 @@ class Window:
         channel.on_closed = closed
         self.generation = next(_generations)
         self._channel = channel
+        self._heard_at = self._clock.monotonic()
         self._forget_deliveries()
-        self._last_tag = self._last_handed = self._verified_tag = self._boundary = 0
+        self._last_tag = self._last_handed = self._boundary = 0
 
     def _on_cancel(self, cancelled: Callable[[], None]) -> None:
         # what was not handed out is gone with the queue, or goes to another; what was handed out counts as before
@@ -174,15 +175,12 @@ class Window:
             dry = (self._credit + self._old) * 2 < self.limit
             if not too_many and patience > 0 and not dry:
                 return patience
-            await self._replace(channel)
+            await self._end_consumer(channel)
+            self._give_back_surplus(channel)
+            credit = self.limit - len(self.held) - len(self.ready)
+            if credit > 0:
+                await self._consume(channel, credit)
             return 0.0
-
-    async def _replace(self, channel: Channel) -> None:
-        await self._end_consumer(channel)
-        self._give_back_surplus(channel)
-        credit = self.limit - len(self.held) - len(self.ready)
-        if credit > 0:
-            await self._consume(channel, credit)
 
     async def _end_consumer(self, channel: Channel) -> None:
         if self._consumer_tag is not None:
@@ -214,7 +212,8 @@ class Window:
 
     def _on_message(self, _raw: object, method: Any, properties: bytes, body: bytes) -> None:
         self._last_tag = method.delivery_tag
-        self.ready.append(Arrived(self._clock.monotonic(), method, properties, body))
+        self._heard_at = self._clock.monotonic()
+        self.ready.append(Arrived(self._heard_at, method, properties, body))
         self._arrived()
 
     def hand_out(self, levels: int) -> Delivery:
@@ -266,28 +265,30 @@ class Window:
             self._old -= 1
 
     async def verify(self, session: Session) -> bool:
-        """Ask the broker whether it knows our channel and the queue, and replace a consumer that brings nothing.
-
-        RabbitMQ 3.10 forgets consumers without a word when a quorum queue is deleted and declared again within some
-        100 ms. It tells how many consumers a queue has, but not whose.
-
-        Raises:
-            QueueNotFound: the queue is gone.
-        """
-        channel = self._channel
-        if channel is None or channel.error is not None:
+        """Ask the broker whether it knows our channel, and a consumer on the queue where there should be one."""
+        if self._channel is None or self._channel.error is not None:
             return False
-        async with session.scratch() as scratch:
-            await scratch.call("queue_declare", self.queue, passive=True)
+        await self._channel.call("basic_qos", prefetch_count=self._credit)
+        async with session.scratch() as channel:
+            answer = await channel.call("queue_declare", self.queue, passive=True)
+        return not self.consuming or answer.method.consumer_count > 0
+
+    def is_idle(self, since: float) -> bool:
+        """Return whether nothing is held, and nothing came from that moment on."""
+        return self.consuming and not self.held and not self.ready and self._heard_at < since
+
+    async def retire(self) -> bool:
+        """End an idle channel; ``False`` if something came at the last moment, and the channel stays."""
         async with self._adjusting:
-            if channel is not self._channel:
+            channel = self._channel
+            if channel is None:
                 return False
-            silent = self._last_tag == self._verified_tag
-            if silent and self.consuming and len(self.held) + len(self.ready) < self.limit:
-                await self._replace(channel)
-            else:
-                await channel.call("basic_qos", prefetch_count=self._credit)
-            self._verified_tag = self._last_tag
+            await self._end_consumer(channel)
+            if self.held or self.ready:
+                return False
+            self._channel = None
+            channel.on_closed = _nobody
+        await channel.close()
         return True
 
     async def close(self) -> None:
