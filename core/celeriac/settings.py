@@ -126,6 +126,9 @@ class Settings:
     max_memory_per_child: int = _setting(
         0, _limit, "KiB of resident memory above which an executor process is replaced once idle. 0: never."
     )
+    stall_timeout: float | None = _setting(
+        None, _time_limit, "Seconds after which an executor process that has work and is silent is killed. None: never."
+    )
     preload: bool = _setting(False, _flag, "Import the app once, in the fork server, instead of in each executor.")
     grace: float = _setting(30.0, _seconds, "Seconds that running tasks have to finish when a worker is stopped.")
     max_deliveries: int = _setting(3, _count, "Runs after which a task that kills its executor is a dead letter.")

@@ -19,6 +19,7 @@ _QUIET = {
     "snoozed": logging.INFO,
     "given back": logging.INFO,
     "interrupted": logging.INFO,
+    "revoked": logging.INFO,
     "retry": logging.WARNING,
     "accused": logging.WARNING,
 }

@@ -101,6 +101,14 @@ class Trial:
                 self._news.clear()
                 await self._news.wait()
 
+    async def until_logged_or(self, seconds, caplog=None, text=""):
+        """Return when something was logged; after ``seconds`` at the latest, if nothing is expected."""
+        for _ in range(round(seconds * 100)):
+            if caplog is not None and text in caplog.text:
+                return
+            await asyncio.sleep(0.01)
+        assert caplog is None, f"{text!r} was not logged"
+
     async def outcome(self, seq):
         """Return what became of a job."""
         await self.until(lambda: seq in self.outcomes)

@@ -24,6 +24,7 @@ class PoolOptions:
         coroutines: ``async def`` tasks that one executor runs at a time.
         max_tasks_per_child: replaced after so many tasks; 0 is never.
         max_memory_per_child: replaced, once idle, above so many KiB of resident memory; 0 is never.
+        stall_timeout: killed when it has work and says nothing for so many seconds; ``None`` is never.
         log: what its processes log, and how; ``None`` leaves that to the app.
         ahead: how many ``def`` jobs may wait in front of one executor's slot, unstarted.
     """
@@ -33,6 +34,7 @@ class PoolOptions:
     coroutines: int = 100
     max_tasks_per_child: int = 0
     max_memory_per_child: int = 0
+    stall_timeout: float | None = None
     log: LogOptions | None = None
     ahead: int = 32
 

@@ -10,8 +10,10 @@ The lanes between it and its worker:
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -44,6 +46,7 @@ RECEIPTS = "receipts"
 REFUSAL = "refusal"
 CANCEL = "cancel"
 PING = "ping"
+STACK_SIGNAL = signal.SIGUSR1  # as of Celery's workers
 
 
 def main(setup: dict[str, Any], lanes: list[int]) -> None:
@@ -60,6 +63,8 @@ def main(setup: dict[str, Any], lanes: list[int]) -> None:
         sys.stdout.reconfigure(line_buffering=True)  # what a task prints shows at once
     try:
         stamp_log_records()
+        if isinstance(sys.stderr, TextIOWrapper):
+            faulthandler.register(STACK_SIGNAL, sys.stderr)
         if setup["log"] is not None:
             configure_logging(LogOptions(**setup["log"]))
         app = load_app(Locator.from_wire(setup["locator"]))

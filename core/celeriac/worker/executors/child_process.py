@@ -33,6 +33,7 @@ class ChildProcess:
         heavy: it uses more memory than it may.
         leaving: it was told to end.
         failure: why it cannot work, in its own words.
+        heard: it has told something since the pool's `Watch` looked.
         condemned: it is being killed for the sake of one of its jobs.
         sentences: how jobs end that it was told to cancel, or is killed for, by number.
         sync: its inbox for ``def`` jobs.
@@ -64,6 +65,7 @@ class ChildProcess:
         self.token = token
         self.pid: int | None = None
         self.ready = self.heavy = self.leaving = self.condemned = False
+        self.heard = False
         self.sentences: dict[int, Sentence] = {}
         self.failure: str | None = None
         self.sync, self.coroutines = Inbox(), Inbox()
@@ -145,8 +147,12 @@ class ChildProcess:
         self._looks += 1
         if self._looks != LOOKS_UNTIL_SILENT:
             return False
-        self._writer.send((child.PING,))
+        self.ping()
         return True
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+        self._writer.send((child.PING,))
 
     def has(self, seq: int) -> bool:
         """Return whether it was given this job and has not done it."""
@@ -195,6 +201,7 @@ class ChildProcess:
         heard = self._hear()
         if heard:
             self._looks = 0
+            self.heard = True
             self._told(self)
         elif heard == 0:
             self._loop.remove_reader(self._outbox)  # closed; that the process has ended is the nursery's to say

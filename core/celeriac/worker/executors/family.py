@@ -120,6 +120,11 @@ class Family:
         if self._nursery is not None and child.pid is not None and child.token in self._children:
             self._nursery.kill(child.pid)
 
+    def show_stack(self, child: ChildProcess) -> None:
+        """Have a child write the stack of each of its threads to its standard error."""
+        if self._nursery is not None and child.pid is not None and child.token in self._children:
+            self._nursery.show_stack(child.pid)
+
     async def close(self) -> None:
         """Kill every child and the nursery; end what is being published."""
         self._over = True

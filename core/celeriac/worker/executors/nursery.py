@@ -5,6 +5,7 @@ and a terminal's Ctrl-C reaches neither it nor its children. When its socket clo
 perhaps): it kills its whole process group at once, whatever the children are doing.
 
     worker -> nursery   (SETUP, setup)   (SPAWN, token) with four descriptors   (KILL, pid)
+                        (STACK, pid)
     nursery -> worker   (REFUSED, text)  (SPAWNED, token, pid)  (STILLBORN, token, text)  (ENDED, pid, exit code)
 """
 
@@ -29,10 +30,12 @@ from celeriac.worker.run import user_traceback
 SETUP = "setup"
 SPAWN = "spawn"
 KILL = "kill"
+STACK = "stack"
 REFUSED = "refused"
 SPAWNED = "spawned"
 STILLBORN = "stillborn"
 ENDED = "ended"
+SIGNALS = {KILL: signal.SIGKILL, STACK: child.STACK_SIGNAL}
 LANES = 4
 _REAP_SECONDS = 1
 
@@ -86,8 +89,8 @@ class Nursery:
         for tag, value in self._frames.feed(data):
             if tag == SETUP:
                 self._prepare(value)
-            elif tag == KILL and value in self._children:
-                os.kill(value, signal.SIGKILL)
+            elif tag in SIGNALS and value in self._children:
+                os.kill(value, SIGNALS[tag])
             elif tag == SPAWN and (birth := self._spawn(value)):
                 return birth
         return None

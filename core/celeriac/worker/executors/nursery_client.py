@@ -79,6 +79,10 @@ class NurseryClient:
         """Kill a child, which the nursery has not reaped: no other process can have its pid."""
         self._ask((nursery.KILL, pid))
 
+    def show_stack(self, pid: int) -> None:
+        """Have a child write its stack to standard error."""
+        self._ask((nursery.STACK, pid))
+
     async def close(self) -> None:
         """End the nursery and what is left of its children; return when it is gone."""
         self._closing = True

@@ -15,6 +15,7 @@ from celeriac.worker.executors.base import Pool
 from celeriac.worker.executors.dispatch import Dispatch
 from celeriac.worker.executors.family import Family
 from celeriac.worker.executors.quarantine import Quarantine
+from celeriac.worker.executors.watch import Watch
 from celeriac.worker.job import Died, Interrupted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ProcessPool(Pool):
         }
         self._dispatch = Dispatch(options)
         self._family = Family(setup, calls, self)
+        self._watch = Watch(self._family, self._everyone, options.stall_timeout)
         self._quarantine = Quarantine(self._family.bear, self._leave)
         self._stopping = False
         self._failed = False
@@ -85,6 +87,7 @@ class ProcessPool(Pool):
         """
         self._loop = asyncio.get_running_loop()
         self._family.start()
+        self._watch.start(self._loop)
         for _ in range(self._options.concurrency):
             self._add_child()
         await self._until(lambda: self._failed or all(child.ready for child in self._dispatch.children))
@@ -133,6 +136,7 @@ class ProcessPool(Pool):
             if timer is not None:
                 timer.cancel()
         self._quarantine.close()
+        self._watch.close()
         await self._family.close()
 
     # what the family tells

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from celeriac.worker.job import Assignment, Job, Sentence, Told
 
 LEAVE_SECONDS = 5.0
-NOT_HERE = {"threads": 1, "max_tasks_per_child": 0, "max_memory_per_child": 0}
+NOT_HERE = {"threads": 1, "max_tasks_per_child": 0, "max_memory_per_child": 0, "stall_timeout": None}
 
 
 class ThreadPool(Pool):
