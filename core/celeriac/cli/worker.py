@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="take tasks with a time limit also into a pool that cannot enforce it",
     )
+    add("--stall-timeout", metavar="SECONDS", help="kill a process that is silent for so long while it has work")
     add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
     add(
         "--preload",
