@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from celeriac import App
+from celeriac.errors import QueueNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,6 +33,13 @@ class Witness:
 
     def ready(self, queue: str = "celeriac") -> int:
         return self._run(self._ready(queue))
+
+    def exists(self, queue: str) -> bool:
+        try:
+            self.ready(queue)
+        except QueueNotFound:
+            return False
+        return True
 
     def delete(self, *queues: str) -> None:
         for queue in queues:
