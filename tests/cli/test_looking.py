@@ -6,8 +6,7 @@ import json
 import pytest
 
 from celeriac import App, Queue
-from celeriac.cli import exits, main
-from celeriac.cli import queues as queues_command
+from celeriac.cli import ask, exits, main
 
 
 @pytest.fixture
@@ -114,12 +113,12 @@ def test_a_plugin_of_the_app_and_one_without_its_driver(app, capsys):
 def test_list_changes_nothing_and_tells_what_is_not_there(app, capsys):
     assert main(["queues", "list", "-Q", "other"], app=app) == exits.OK
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["QUEUE", "READY", "RUNNING", "DELAYED", "OLDEST", "PAUSED"]
+    assert lines[0].split() == ["QUEUE", "READY", "RUNNING", "DELAYED", "OLDEST", "PAUSED", "DEAD"]
     assert [line.split("not there")[0].strip() for line in lines[1:]] == ["celeriac", "mail", "other"]
     main(["queues", "--json"], app=app)
     assert json.loads(capsys.readouterr().out) == [
-        {"queue": "celeriac", "exists": False},
-        {"queue": "mail", "exists": False},
+        {"queue": "celeriac", "exists": False, "dead": 0},
+        {"queue": "mail", "exists": False, "dead": 0},
     ]
 
 
@@ -153,10 +152,10 @@ def test_purge_asks(filled, capsys, monkeypatch):
         def isatty(self):
             return True
 
-    monkeypatch.setattr(queues_command.sys, "stdin", Terminal("n\n"))
+    monkeypatch.setattr(ask.sys, "stdin", Terminal("n\n"))
     assert main(["queues", "purge", "mail"], app=filled) == exits.FAILED
     assert "Drop 3 ready messages of mail? [y/N]" in capsys.readouterr().err
-    monkeypatch.setattr(queues_command.sys, "stdin", Terminal("y\n"))
+    monkeypatch.setattr(ask.sys, "stdin", Terminal("y\n"))
     assert main(["queues", "purge", "mail"], app=filled) == exits.OK
     assert capsys.readouterr().out == "mail: 3 messages dropped\n"
     assert main(["queues", "purge", "mail", "-f", "--json"], app=filled) == exits.OK

@@ -26,7 +26,9 @@ COMMANDS = {
     "worker": "run the tasks of an App",
     "call": "send a task, and wait for its result if asked",
     "result": "show the state and the result of a task",
+    "cancel": "see that tasks are not run, and end those that run",
     "queues": "look at queues, purge, pause and resume them",
+    "dead": "look at dead letters, send them back or drop them",
     "tasks": "list the tasks of an App",
     "plugins": "list the brokers and result stores that are installed",
     "demo": "try it: a worker, some tasks and their results, on this machine",
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
         before = _before_the_command().parse_args(argv)
         prog = f"celeriac {before.command}"
         command = importlib.import_module(f"celeriac.cli.{before.command}")
-        arguments = _of_the_command(prog, command, before).parse_args(before.rest)
+        arguments = _of_the_command(prog, command, before).parse_intermixed_args(before.rest)
         code = int(command.run(arguments, app))
         sys.stdout.flush()  # a reader that has gone is noticed here, not at the interpreter's end
     except (CeleriacError, exits.UsageError) as error:

@@ -4,19 +4,21 @@ example: celeriac queues list -A tasks
          celeriac queues peek mail -b sqlite:///celeriac.db --limit 3
          celeriac queues purge mail -A tasks -f
 
-Without names, `list` and `peek` take the queues that the App declares. A `?` is what the broker cannot say.
+Without names, `list` and `peek` take the queues that the App declares. A `?` is what the broker cannot say. DEAD counts
+the dead letters, which `celeriac dead` shows.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from celeriac.cli import exits
 from celeriac.cli.apps import connected, find_app_or_broker, only_looking, split_names
+from celeriac.cli.ask import agreed
 from celeriac.cli.output import print_json, print_table
 from celeriac.errors import QueueNotFound
+from celeriac.topology import DEAD_SUFFIX
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from celeriac.message import Message
     from celeriac.transport import Depth
 
-HEAD = ("QUEUE", "READY", "RUNNING", "DELAYED", "OLDEST", "PAUSED")
+HEAD = ("QUEUE", "READY", "RUNNING", "DELAYED", "OLDEST", "PAUSED", "DEAD")
 MISSING = ("not there", "-", "-", "-", "-")
 
 
@@ -59,12 +61,17 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
 
 
 def _list(client: Client, names: Sequence[str], arguments: argparse.Namespace) -> int:
-    found = {name: _depth(client, name) for name in names}
+    found = {name: (_depth(client, name), _depth(client, name + DEAD_SUFFIX)) for name in names}
     if arguments.json:
-        print_json([{"queue": name, "exists": bool(d), **(asdict(d) if d else {})} for name, d in found.items()])
+        print_json([_counted(name, *depths) for name, depths in found.items()])
     else:
-        print_table(HEAD, [(name, *_cells(depth)) for name, depth in found.items()])
+        print_table(HEAD, [(name, *_cells(depth), dead.ready if dead else 0) for name, (depth, dead) in found.items()])
     return exits.OK
+
+
+def _counted(name: str, depth: Depth | None, dead: Depth | None) -> dict[str, object]:
+    counts = asdict(depth) if depth else {}
+    return {"queue": name, "exists": depth is not None, **counts, "dead": dead.ready if dead else 0}
 
 
 def _depth(client: Client, name: str) -> Depth | None:
@@ -86,7 +93,7 @@ def _purge(client: Client, names: Sequence[str], arguments: argparse.Namespace) 
     transport, dropped = client.connection.transport, {}
     for name in names:
         ready = client.portal.run(transport.depth(name)).ready
-        if arguments.force or _agreed(f"Drop {ready} ready messages of {name}?"):
+        if arguments.force or agreed(f"Drop {ready} ready messages of {name}?"):
             dropped[name] = client.portal.run(transport.purge(name))
     if arguments.json:
         print_json([{"queue": name, "purged": count} for name, count in dropped.items()])
@@ -94,13 +101,6 @@ def _purge(client: Client, names: Sequence[str], arguments: argparse.Namespace) 
         for name, count in dropped.items():
             print(f"{name}: {count} messages dropped")
     return exits.OK if len(dropped) == len(names) else exits.FAILED
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise exits.UsageError("nobody can be asked here; say -f to purge without asking")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _pause(client: Client, names: Sequence[str], arguments: argparse.Namespace) -> int:

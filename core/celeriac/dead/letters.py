@@ -62,6 +62,9 @@ class DeadLetters:
     Dead letters are chosen by ``ids`` (all of them or none), by ``task``, or with ``everything=True``; with ``limit``
     at most so many are taken. What is not chosen stays where it was, marked as redelivered. At most 10,000 dead letters
     a queue are looked at.
+
+    Attributes:
+        queues: the queues' names.
     """
 
     def __init__(self, app: App, queues: Iterable[str] | None = None) -> None:
@@ -72,7 +75,7 @@ class DeadLetters:
             queues: names of queues, not of their dead-letter queues; by default all that the App declares.
         """
         self._app = app
-        self._queues = tuple(dict.fromkeys(queues or (queue.name for queue in app.queues)))
+        self.queues = tuple(dict.fromkeys(queues or (queue.name for queue in app.queues)))
 
     def peek(self, *, limit: int = LOOKED_AT) -> Sequence[DeadMessage]:
         """Return up to ``limit`` dead letters a queue, the next one first, leaving them where they are.
@@ -150,7 +153,7 @@ class DeadLetters:
     async def _peek(self, limit: int) -> Sequence[DeadMessage]:
         transport = await self._transport()
         found: list[DeadMessage] = []
-        for queue in self._queues:
+        for queue in self.queues:
             with contextlib.suppress(QueueNotFound):  # nothing has died there
                 found += (DeadMessage(message, queue) for message in await transport.peek(queue + DEAD_SUFFIX, limit))
         return found
@@ -176,7 +179,7 @@ class DeadLetters:
         if choice != _Choice(frozenset(), None, None):
             return len(await self._settle(transport, choice, _drop))
         dropped = 0
-        for queue in self._queues:
+        for queue in self.queues:
             with contextlib.suppress(QueueNotFound):
                 dropped += await transport.purge(queue + DEAD_SUFFIX)
         return dropped
@@ -186,7 +189,7 @@ class DeadLetters:
         connection = self._app.client.connection
         await connection.ready()
         known = {queue.name: queue for queue in self._app.queues}
-        queues = [dead_queue(known.get(name) or Queue(name)) for name in self._queues]
+        queues = [dead_queue(known.get(name) or Queue(name)) for name in self.queues]
         await connection.transport.declare(Topology(queues=queues, mode="never"))
         return connection.transport
 
@@ -221,12 +224,12 @@ class DeadLetters:
                     missing -= held.keys()
                 if not missing:
                     return found
-        queues = ", ".join(queue + DEAD_SUFFIX for queue in self._queues)
+        queues = ", ".join(queue + DEAD_SUFFIX for queue in self.queues)
         raise DeadLetterNotFound(f"no dead letter {', '.join(sorted(missing))} in {queues}; nothing was done")
 
     async def _walks(self, transport: Transport, blocks: AsyncExitStack) -> AsyncIterator[Walk]:
         """Yield a walk along each queue that has dead letters, its consumer's block to be left with ``blocks``."""
-        for queue in self._queues:
+        for queue in self.queues:
             name = queue + DEAD_SUFFIX
             try:
                 ready = (await transport.depth(name)).ready
