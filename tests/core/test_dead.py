@@ -196,7 +196,7 @@ def test_from_coroutines(app: App, bury: Callable[..., list[str]]) -> None:
     asyncio.run(use())
 
 
-def test_what_is_held_elsewhere_is_told(
+def test_that_there_may_be_more_is_told(
     app: App, bury: Callable[..., list[str]], caplog: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(walking, "MOST", 2)
@@ -204,7 +204,7 @@ def test_what_is_held_elsewhere_is_told(
     ids = bury(app, 4)
     with pytest.raises(DeadLetterNotFound):
         DeadLetters(app).replay(ids[3])
-    assert "looked at 2 of 4 dead letters of mail" in caplog.text
+    assert "looked at 2 dead letters of mail; there may be more" in caplog.text
     assert ids_of(DeadLetters(app).replay(everything=True)) == ids[:2]
 
 
@@ -263,7 +263,7 @@ def test_a_replay_that_is_killed_loses_nothing_and_doubles_nothing(
     app = App("shop", broker=url, queues=[Queue("mail", priorities=10)])
     ids = set(bury(app, 1000))
     killed = 0
-    for attempt in range(8):
+    for attempt in range(5):
         before = len(waiting(app))
         with subprocess.Popen([sys.executable, "-c", REPLAY_ALL, url]) as process:
             until(lambda: len(waiting(app)) > before or process.poll() is not None)  # noqa: B023 - called at once

@@ -230,14 +230,9 @@ class DeadLetters:
     async def _walks(self, transport: Transport, blocks: AsyncExitStack) -> AsyncIterator[Walk]:
         """Yield a walk along each queue that has dead letters, its consumer's block to be left with ``blocks``."""
         for queue in self.queues:
-            name = queue + DEAD_SUFFIX
-            try:
-                ready = (await transport.depth(name)).ready
-                if ready:
-                    consumer = await blocks.enter_async_context(transport.consume([name], prefetch=min(ready, MOST)))
-                    yield Walk(consumer, queue, ready)
-            except QueueNotFound:  # nothing has died there
-                continue
+            with contextlib.suppress(QueueNotFound):  # nothing has died there
+                consuming = transport.consume([queue + DEAD_SUFFIX], prefetch=MOST)
+                yield Walk(await blocks.enter_async_context(consuming), queue)
 
 
 async def _drop(walk: Walk, held: Sequence[Held]) -> Sequence[DeadMessage]:

@@ -1,7 +1,7 @@
 """Along the dead letters of one queue: each is taken and held, so that the next one comes, then settled or given back.
 
 Nothing but a consumer can take one message of a queue on every broker, and what a consumer gives back may come to it
-again at once.
+again at once. How many there are is no help: what somebody has just given back may not be counted yet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger("celeriac.dead")
 
 MOST = 10_000
 AT_ONCE = 100
-SILENCE_SECONDS = 1.0
+SILENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +35,30 @@ class Held:
 
 
 class Walk:
-    """A walk along as many dead letters as there were when it began, 10,000 at most."""
+    """A walk along dead letters until none comes any more, or `MOST` have come."""
 
-    def __init__(self, consumer: Consumer, queue: str, ready: int) -> None:
+    def __init__(self, consumer: Consumer, queue: str) -> None:
         """Begin at the first.
 
         Args:
             consumer: of the dead-letter queue, which may hold `MOST`.
             queue: whose dead letters they are.
-            ready: how many there are.
         """
         self._consumer = consumer
         self._queue = queue
-        self._ready = ready
         self._sent_back: set[str] = set()
 
     async def batches(self) -> AsyncIterator[Sequence[Held]]:
         """Yield those that come; what is sent back and dies again meanwhile is passed over."""
         seen = 0
-        while seen < min(self._ready, MOST):
-            deliveries = await self._consumer.receive(AT_ONCE, SILENCE_SECONDS)
+        while seen < MOST:
+            deliveries = await self._consumer.receive(min(AT_ONCE, MOST - seen), SILENCE_SECONDS)
             if not deliveries:
-                break
+                return
             fresh = [each for each in deliveries if each.message.id not in self._sent_back]
             seen += len(fresh)
             yield [Held(DeadMessage(each.message, self._queue), each.token) for each in fresh]
-        if seen < self._ready:
-            logger.warning(
-                "looked at %d of %d dead letters of %s: the others are held elsewhere, paused, or lie behind these",
-                seen,
-                self._ready,
-                self._queue,
-            )
+        logger.warning("looked at %d dead letters of %s; there may be more behind them", seen, self._queue)
 
     async def settle(self, held: Sequence[Held], action: Callable[[DeadMessage], Action]) -> Sequence[DeadMessage]:
         """Settle, all together; return what was still ours.
