@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from celeriac import App
 from celeriac.message import ACK, Dead, Delivery, Message, Move
-from celeriac.protocol import OwnTable
+from celeriac.protocol import OwnTable, parse_header
+from celeriac.results import ResultRecord
 from celeriac.worker.admit import Facts, Refused, admit, counted_lost
 from celeriac.worker.job import Job
+from celeriac.worker.verdict import dead
 
 if TYPE_CHECKING:
     from celeriac.worker.verdict import Policy
@@ -111,8 +113,18 @@ def test_what_is_no_task_message_is_a_dead_letter_that_nobody_waits_for(deliver,
 
 
 def test_a_duplicate_is_acked_without_another_word(deliver, tasks, policy, now) -> None:
-    verdict = refused(deliver(expires=now - DAY), Facts(now, final=True), tasks, policy).verdict
+    done = ResultRecord(task_id="id-1", attempt=1, state="FAILURE", history=({"why": "retry"},))
+    verdict = refused(deliver(expires=now - DAY), Facts(now, final=done), tasks, policy).verdict
     assert (verdict.why, verdict.action, verdict.record) == ("duplicate", ACK, None)
+
+
+def test_a_duplicate_of_a_dead_letter_is_set_aside_since_perhaps_only_its_result_was_written(
+    deliver, tasks, policy, now
+) -> None:
+    delivery = deliver(Message(id="id-1", headers={"task": "shop.add", "id": "id-1"}), redelivered=True)
+    first = dead(delivery, parse_header(delivery.message), policy, now, "rejected", "not wanted")
+    again = refused(delivery, Facts(now, final=first.record), tasks, policy).verdict
+    assert (again.why, again.action, again.record) == ("duplicate", first.action, None)
 
 
 def test_what_has_expired_is_revoked_and_told(deliver, tasks, policy, now) -> None:
@@ -307,7 +319,8 @@ header_tables = st.fixed_dictionaries(
     reply_to=st.none() | texts,
     redelivered=st.booleans(),
     delivery_count=st.none() | st.integers(1, 40),
-    final=st.booleans(),
+    final=st.none()
+    | st.builds(ResultRecord, task_id=st.just("m"), attempt=st.integers(1, 3), state=st.just("FAILURE")),
     revoked=st.booleans(),
     enforces_limits=st.booleans(),
     exact=st.booleans(),

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import NotRegistered, ProtocolError
-from celeriac.message import ACK, Move
+from celeriac.message import Move
 from celeriac.protocol import parse_header
 from celeriac.worker.job import Assignment, Job
-from celeriac.worker.verdict import Policy, Verdict, again, dead, failed, revoked, unknown_task
+from celeriac.worker.verdict import Policy, Verdict, again, dead, duplicate, failed, revoked, unknown_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from celeriac.message import Delivery
     from celeriac.protocol import TaskHeader
     from celeriac.protocol.header import TimeLimit
+    from celeriac.results import ResultRecord
     from celeriac.task import Task
 
 EARLY = timedelta(seconds=1)
@@ -30,12 +31,12 @@ class Facts:
 
     Attributes:
         now: the time of day.
-        final: the result store has a final state of this task: it is a duplicate.
+        final: the final record that the result store has of this task, which is then a duplicate.
         revoked: it is not to be run.
     """
 
     now: datetime
-    final: bool = False
+    final: ResultRecord | None = None
     revoked: bool = False
 
 
@@ -93,8 +94,8 @@ def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
 
 
 def _refusal(delivery: Delivery, header: TaskHeader, facts: Facts, policy: Policy) -> Verdict | None:
-    if facts.final:
-        return Verdict(why="duplicate", action=ACK)
+    if facts.final is not None:
+        return duplicate(header, facts.final)
     if facts.revoked:
         return revoked(delivery, header, policy, facts.now, "revoked")
     if header.expires is not None and header.expires <= facts.now:

@@ -14,7 +14,7 @@ from celeriac.protocol import OwnTable
 from celeriac.transport_helpers import OWN_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from celeriac.clock import Clock
     from celeriac.connection import Connection
@@ -34,11 +34,11 @@ CHECK_EVERY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A delivery, the consumer to settle it with, and whether the store has its final state already."""
+    """A delivery, the consumer to settle it with, and its final record if the store has one already."""
 
     consumer: Consumer
     delivery: Delivery
-    final: bool = False
+    final: ResultRecord | None = None
 
 
 class Receiver:
@@ -148,25 +148,25 @@ class Receiver:
             self._consumer = None
             del self._held[consumer]
 
-    def _take(self, consumer: Consumer, batch: Sequence[Delivery], finals: frozenset[str]) -> None:
+    def _take(self, consumer: Consumer, batch: Sequence[Delivery], finals: Mapping[str, ResultRecord]) -> None:
         held = self._held[consumer]
         for delivery in batch:
             held[delivery.token] = delivery
-            self._arrived(Arrival(consumer, delivery, delivery.message.id in finals))
+            self._arrived(Arrival(consumer, delivery, finals.get(delivery.message.id)))
 
-    async def _finals(self, batch: Sequence[Delivery]) -> frozenset[str]:
-        """Return the ids whose tasks are done already; only what may have been run before is asked for."""
+    async def _finals(self, batch: Sequence[Delivery]) -> Mapping[str, ResultRecord]:
+        """Return the final records of tasks that are done already; only what may have been run before is asked for."""
         store = self._connection.store
         suspects = [d.message for d in batch if d.redelivered or OWN_HEADER in d.message.headers]
         if not suspects or not store.capabilities().compare_and_set:
-            return frozenset()
+            return {}
         try:
             records = await store.get([message.id for message in suspects])
         except TransportError as error:
             logger.warning("cannot ask the result store for duplicates: %s", error)
-            return frozenset()
+            return {}
         pairs = zip(suspects, records, strict=True)
-        return frozenset(message.id for message, record in pairs if record and _is_final(record, message))
+        return {message.id: record for message, record in pairs if record and _is_final(record, message)}
 
     async def _resize(self, consumer: Consumer) -> None:
         """Follow the pace: at once upwards when it grows much, at most once a second otherwise."""

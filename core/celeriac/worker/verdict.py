@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from celeriac.message import Action, Delivery, Message
     from celeriac.protocol import OwnTable, TaskHeader
     from celeriac.protocol.header import TimeLimit
+
+DEAD = "dead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +119,28 @@ def dead(
             args=[f"{header.task} is a dead letter ({reason}): {detail}"],
             message=detail,
         )
-        record = record_of(delivery, header, policy, now, states.FAILURE, error.encode())
+        entry = {"at": now.isoformat(), "where": policy.node, "attempt": header.attempt, "why": DEAD, "error": detail}
+        told = replace(header, own=header.own.add_history({**entry, "reason": reason}))
+        record = record_of(delivery, told, policy, now, states.FAILURE, error.encode())
     return Verdict(why=reason, action=Dead(letter), record=record, detail=detail)
+
+
+def duplicate(header: TaskHeader, final: ResultRecord) -> Verdict:
+    """Return the verdict of a task that is done already.
+
+    Of one that failed as a dead letter only the result may have been written: whoever stored it was lost before it
+    settled. So it is set aside, perhaps a second time.
+    """
+    last = final.history[-1] if final.history else {}
+    if final.state != states.FAILURE or last.get("why") != DEAD:
+        return Verdict(why="duplicate", action=ACK)
+    letter = DeadLetter(
+        reason=str(last.get("reason")),
+        detail=str(last.get("error")),
+        attempts=header.retries + header.own.crashes,
+        worker=str(last.get("where")),
+    )
+    return Verdict(why="duplicate", action=Dead(letter), detail=letter.detail)
 
 
 def again(
