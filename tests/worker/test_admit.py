@@ -142,7 +142,8 @@ def test_what_is_revoked_is_told_though_it_is_early_unknown_or_expired(deliver, 
         assert (answer.verdict.why, answer.verdict.action) == ("revoked", ACK)
         assert answer.verdict.record is not None
         assert json.loads(answer.verdict.record.body)["exc_message"] == ["revoked"]
-    duplicate = refused(deliver(), Facts(now, final=True, revoked=True), tasks, policy)
+    done = ResultRecord(task_id="id-1", attempt=1, state="SUCCESS")
+    duplicate = refused(deliver(), Facts(now, final=done, revoked=True), tasks, policy)
     assert duplicate.verdict.why == "duplicate"
 
 
