@@ -11,7 +11,7 @@ from celeriac.transport import Revocations, Transport
 from celeriac_memory.address import capabilities, parse
 from celeriac_memory.bell import Inbox
 from celeriac_memory.consumer import Link, MemoryConsumer
-from celeriac_memory.registry import broker_named
+from celeriac_memory.registry import broker_named, forget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -66,6 +66,10 @@ class MemoryTransport(Transport):
             error = ConnectionLost(f"the connection to {self.urls[0]} was severed")
             link.drop(error, self.clock.now(), lost=True)
             self.on_lost(error)
+
+    def forget(self) -> None:
+        """Drop the broker and the results of this name, for tests; transports that are open keep theirs."""
+        forget(self._address.name)
 
     async def declare(self, topology: Topology) -> None:
         """Make ``topology`` exist, or check it."""
