@@ -78,6 +78,21 @@ def test_a_slot_that_came_free_and_was_filled_again_is_not_stuck() -> None:
     assert pace.is_stuck(0.5 + STUCK_SECONDS)
 
 
+def test_what_is_given_back_unbegun_frees_no_slot() -> None:
+    pace = Pace(1, 100)
+    for _ in range(3):
+        pace.took(0.0, is_async=False)
+    assert pace.is_stuck(STUCK_SECONDS)
+    pace.gave_back(is_async=False)
+    pace.gave_back(is_async=False)
+    assert pace.is_stuck(STUCK_SECONDS), "else it would be taken again at once"
+    pace.gave_back(is_async=False)
+    assert not pace.is_stuck(99)
+    pace.took(0.0, is_async=True)
+    pace.gave_back(is_async=True)
+    assert (pace.sync_held, pace.async_held) == (0, 0)
+
+
 def test_coroutines_alone_are_never_stuck() -> None:
     pace = Pace(1, 100)
     pace.took(0.0, is_async=False)

@@ -54,6 +54,15 @@ class Pace:
             before = seconds if self._seconds is None else self._seconds
             self._seconds = before + SMOOTHING * (seconds - before)
 
+    def gave_back(self, *, is_async: bool) -> None:
+        """Count a job that left the pool unbegun: no slot came free, and one that was stuck still is."""
+        if is_async:
+            self.async_held -= 1
+            return
+        self.sync_held -= 1
+        if self.sync_held < self.sync_slots:
+            self._full_since = None
+
     @property
     def target(self) -> int:
         """How many deliveries to hold, unsettled, at most."""

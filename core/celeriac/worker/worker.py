@@ -282,9 +282,8 @@ class Worker:
 
     def _give_back_unstarted(self) -> None:
         """Give back what no executor has begun: a slot is busy for long, the connection is lost, or we leave."""
-        now = self.app.clock.monotonic()
         for job in self.pool.recall():
-            self._pace.gave(now, is_async=job.is_async)
+            self._pace.gave_back(is_async=job.is_async)
             self._settler.add(Item(self._running.pop(job.seq)[1], job.delivery, GIVEN_BACK))
         for job, _, consumer in self._returned:
             self._settler.add(Item(consumer, job.delivery, GIVEN_BACK))
