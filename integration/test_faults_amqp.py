@@ -88,6 +88,7 @@ def scene(amqp_node, tmp_path_factory):
             scene.is_well(time.monotonic(), "nothing")
             yield scene
             assert worker.terminate() == 0
+            assert not any("revocations" in line for line in worker.lines), "held beyond the broker's consumer_timeout"
 
 
 def test_reset(scene) -> None:
@@ -103,6 +104,7 @@ def test_half_open(scene) -> None:
     scene.proxy.heal()
 
 
+@pytest.mark.soak
 def test_a_network_that_is_gone_for_a_while(scene) -> None:
     seen = len(scene.worker.lines)
     scene.proxy.blackhole()
@@ -137,7 +139,7 @@ async def remake(app: App) -> None:
     await app.client.connection.declare_again()
 
 
-@pytest.mark.parametrize("how", ["password", "permissions"])
+@pytest.mark.parametrize("how", ["password", pytest.param("permissions", marks=pytest.mark.soak)])
 def test_credentials_are_revoked_and_given_back(scene, how) -> None:
     seen = len(scene.worker.lines)
     if how == "password":
