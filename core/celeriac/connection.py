@@ -80,6 +80,11 @@ class Connection:
         self.last_error: TransportError | None = None
         self.on_lost: list[Callable[[], None]] = []
 
+    @property
+    def is_up(self) -> bool:
+        """It is open, and not lost."""
+        return self._up.is_set()
+
     async def open(self) -> None:
         """Open broker and store, and declare the App's topology. Idempotent; raises at the first failure."""
         async with self._lock:

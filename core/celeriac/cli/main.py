@@ -31,6 +31,7 @@ COMMANDS = {
     "dead": "look at dead letters, send them back or drop them",
     "tasks": "list the tasks of an App",
     "plugins": "list the brokers and result stores that are installed",
+    "health": "ask the workers on this machine whether they are well",
     "demo": "try it: a worker, some tasks and their results, on this machine",
 }
 

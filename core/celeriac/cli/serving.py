@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from celeriac.cli import exits, tasklog
 from celeriac.worker.executors.solo import SoloPool
+from celeriac.worker.probes import probes
+from celeriac.worker.reporter import Reporter
 from celeriac.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -35,11 +37,19 @@ class Serving:
     the main thread runs the ``def`` tasks and the worker's loop lives in another.
     """
 
-    def __init__(self, app: App, options: WorkerOptions, banner: Banner) -> None:
-        """Start nothing."""
+    def __init__(self, app: App, options: WorkerOptions, banner: Banner, health_port: int | None = None) -> None:
+        """Start nothing.
+
+        Args:
+            app: whose tasks are run.
+            options: of the worker.
+            banner: speaks for it.
+            health_port: where its health is served over HTTP.
+        """
         self._app = app
         self._options = options
         self._banner = banner
+        self._health_port = health_port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
@@ -65,17 +75,21 @@ class Serving:
         self._worker = worker = Worker(self._app, self._options)
         self._banner.show(worker)
         tasklog.observe(worker.observers)
-        self._running = asyncio.create_task(worker.run())
-        announcing = asyncio.create_task(self._announce(worker))
-        if self._asked:
-            self._stop()
-        try:
-            await self._running
-        except asyncio.CancelledError:
-            if not self._asked:
-                raise
-        finally:
-            announcing.cancel()
+        reporter = Reporter(worker)
+        async with probes(reporter, self._health_port, self._app.clock):
+            self._running = asyncio.create_task(worker.run())
+            beside = [asyncio.create_task(reporter.run()), asyncio.create_task(self._announce(worker))]
+            if self._asked:
+                self._stop()
+            try:
+                await self._running
+            except asyncio.CancelledError:
+                if not self._asked:
+                    raise
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
 
     async def _announce(self, worker: Worker) -> None:
         await worker.ready.wait()

@@ -10,12 +10,12 @@ Options that are not given are the App's settings.
 from __future__ import annotations
 
 import argparse
-import socket
 from typing import TYPE_CHECKING, Any
 
 from celeriac.cli import exits
 from celeriac.cli.apps import find_app, split_names
 from celeriac.cli.banner import Banner
+from celeriac.cli.names import node_name
 from celeriac.cli.serving import Serving
 from celeriac.errors import ConfigurationError
 from celeriac.worker.logs import LogOptions, configure_logging
@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--stall-timeout", metavar="SECONDS", help="kill a process that is silent for so long while it has work")
     add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
+    add("--burst", action="store_true", help="end when nothing is ready in its queues and nothing of its own runs")
+    add("--health-port", type=int, metavar="N", help="serve /live and /ready over HTTP there; 0 is a free port")
     add(
         "--preload",
         action=argparse.BooleanOptionalAction,
@@ -63,32 +65,11 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
     log = LogOptions(arguments.loglevel, arguments.json)
     given: dict[str, Any] = {name: getattr(arguments, name) for name in WORKER_SETTINGS}
     queues, name = split_names(arguments.queues), node_name(arguments.hostname)
-    options = WorkerOptions.of(app, {**given, "queues": queues, "name": name, "log": log})
+    options = WorkerOptions.of(app, {**given, "queues": queues, "name": name, "log": log, "burst": arguments.burst})
     _refuse_private(app)
     configure_logging(log)
-    Serving(app, options, Banner(app, as_json=arguments.json)).run()
+    Serving(app, options, Banner(app, as_json=arguments.json), arguments.health_port).run()
     return exits.OK
-
-
-def node_name(given: str | None) -> str | None:
-    """Return the node name that ``-n`` asks for: ``celeriac@`` stands before one that has no ``@``.
-
-    Raises:
-        ConfigurationError: a ``%`` letter that means nothing.
-    """
-    if given is None:
-        return None
-    host = socket.gethostname()
-    first, _, domain = host.partition(".")
-    meanings = {"h": host, "n": first, "d": domain, "%": "%"}
-    parts = given.replace("%%", "%\0").split("%")
-    name = parts[0]
-    for part in parts[1:]:
-        letter = part[:1].replace("\0", "%")
-        if letter not in meanings:
-            raise ConfigurationError(f"-n {given!r}: %{letter} means nothing; use %h, %n, %d or %%")
-        name += meanings[letter] + part[1:]
-    return name if "@" in name else f"celeriac@{name}"
 
 
 def _refuse_private(app: App) -> None:

@@ -43,6 +43,7 @@ class WorkerOptions:
         pool_options: how large the pool is.
         grace: seconds that running tasks have to finish when it is stopped.
         preload: import the app once, in the fork server.
+        burst: end once its queues are drained.
         time_limit: the hard limit, in seconds, of tasks that do not say.
         soft_time_limit: their soft one.
         soft_limits_only: take tasks with a hard limit though the pool cannot enforce it.
@@ -54,6 +55,7 @@ class WorkerOptions:
     pool_options: PoolOptions
     grace: float
     preload: bool = False
+    burst: bool = False
     time_limit: float | None = None
     soft_time_limit: float | None = None
     soft_limits_only: bool = False
@@ -65,7 +67,7 @@ class WorkerOptions:
         Raises:
             UnknownOption: a name that is no worker option, with a did-you-mean.
         """
-        known = ("queues", "name", "log", *WORKER_SETTINGS)
+        known = ("queues", "name", "log", "burst", *WORKER_SETTINGS)
         for name in given:
             if name not in known:
                 raise UnknownOption("worker option", name, known)
@@ -86,6 +88,7 @@ class WorkerOptions:
             ),
             grace=settings.grace,
             preload=settings.preload,
+            burst=given.get("burst", False),
             time_limit=settings.time_limit,
             soft_time_limit=settings.soft_time_limit,
             soft_limits_only=settings.soft_limits_only,

@@ -42,7 +42,12 @@ class Arrival:
 
 
 class Receiver:
-    """Receives for one worker, over one connection, through losses and reopenings."""
+    """Receives for one worker, over one connection, through losses and reopenings.
+
+    Attributes:
+        received: how many deliveries have come.
+        checked_at: when the broker last agreed that we consume, by the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -79,11 +84,18 @@ class Receiver:
         self._disowned = False
         self._prefetch = 0
         self._resized_at = float("-inf")
+        self.received = 0
+        self.checked_at: float | None = None
 
     @property
     def consuming(self) -> bool:
         """A consumer is open."""
         return self._consumer is not None
+
+    @property
+    def held(self) -> int:
+        """How many deliveries are not settled."""
+        return sum(map(len, self._held.values()))
 
     async def run(self) -> None:
         """Receive until `stop`; returns after a lost connection only when told to stop."""
@@ -127,6 +139,7 @@ class Receiver:
         self._consumer = consumer
         self._held[consumer] = {}
         self._disowned = False
+        self.checked_at = self._clock.monotonic()
         tending = [asyncio.create_task(tend(consumer)) for tend in (self._renew, self._check)]
         try:
             while not self._stopping:
@@ -139,7 +152,7 @@ class Receiver:
                     continue
                 batch = await consumer.receive(room, TICK if self._pace.sync_held else WAIT)
                 if batch:
-                    self._take(consumer, batch, await self._finals(batch))
+                    await self._take(consumer, batch)
             await self._until_settled(consumer)
         finally:
             for task in tending:
@@ -148,10 +161,11 @@ class Receiver:
             self._consumer = None
             del self._held[consumer]
 
-    def _take(self, consumer: Consumer, batch: Sequence[Delivery], finals: Mapping[str, ResultRecord]) -> None:
-        held = self._held[consumer]
+    async def _take(self, consumer: Consumer, batch: Sequence[Delivery]) -> None:
+        self.received += len(batch)
+        self._held[consumer].update((delivery.token, delivery) for delivery in batch)
+        finals = await self._finals(batch)
         for delivery in batch:
-            held[delivery.token] = delivery
             self._arrived(Arrival(consumer, delivery, finals.get(delivery.message.id)))
 
     async def _finals(self, batch: Sequence[Delivery]) -> Mapping[str, ResultRecord]:
@@ -218,7 +232,10 @@ class Receiver:
         """Ask the broker now and then whether it agrees that we consume: a silence looks like an empty queue."""
         while not self._disowned:
             await self._clock.sleep(CHECK_EVERY)
-            self._disowned = not self._stopping and not await consumer.check()
+            agreed = await consumer.check()
+            self._disowned = not (agreed or self._stopping)
+            if agreed:
+                self.checked_at = self._clock.monotonic()
 
     def _every(self, name: str) -> float | None:
         renew = self._connection.capabilities(name).renew_every

@@ -77,6 +77,11 @@ class Settler:
         self._idle.clear()
         self._wake.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Something is to be written, or being written."""
+        return not self._idle.is_set()
+
     async def drain(self) -> None:
         """Return when everything taken so far is written."""
         await self._idle.wait()

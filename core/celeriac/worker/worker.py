@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 from dataclasses import replace
 from datetime import timedelta
 from operator import attrgetter
@@ -19,7 +20,9 @@ from celeriac import events, states
 from celeriac.errors import ConfigurationError, WorkerFailed
 from celeriac.message import ACK, REQUEUE
 from celeriac.publisher import Publisher
+from celeriac.worker import health
 from celeriac.worker.admit import Facts, Refused, admit, counted_lost
+from celeriac.worker.burst import Burst, Load
 from celeriac.worker.decide import decide
 from celeriac.worker.executors.base import PoolCalls
 from celeriac.worker.executors.choose import choose_pool
@@ -122,6 +125,24 @@ class Worker:
         """The result store, for people to read."""
         return self._connection.store_address
 
+    def health(self) -> health.Health:
+        """Return how it is now."""
+        loss = self._connection.last_error
+        begun = health.RUNNING if self.ready.is_set() else health.STARTING
+        return health.Health(
+            node=self.options.name,
+            pid=os.getpid(),
+            beat=self.app.clock.monotonic(),
+            phase=health.STOPPING if self._stopping.is_set() else begun,
+            failure=self._failure or "",
+            connected=self._connection.is_up,
+            error=str(loss) if loss else "",
+            consuming=self._receiver.consuming,
+            checked=self._receiver.checked_at,
+            running=len(self._running),
+            held=self._receiver.held,
+        )
+
     def stop(self, *, at_once: bool = False) -> None:
         """Take nothing more, let what runs finish within the grace, give the rest back, and end `run`.
 
@@ -159,12 +180,15 @@ class Worker:
 
     async def _work(self) -> None:
         rooms = [asyncio.create_task(room.run()) for room in (self._receiver, self._settler, self._revocations)]
+        if self.options.burst:
+            burst = Burst(self._connection, self.options.queues, self.app.clock, self._load)
+            rooms.append(asyncio.create_task(burst.run()))
         stopping = asyncio.create_task(self._stopping.wait())
         all_of_them: list[asyncio.Task[Any]] = [*rooms, stopping]
         try:
             self.ready.set()
             await asyncio.wait(all_of_them, return_when=asyncio.FIRST_COMPLETED)
-            if not stopping.done():  # a room has fallen over: end, and let the supervisor of processes restart us
+            if not stopping.done():  # all is drained, or a room has fallen over and our supervisor starts us again
                 await next(room for room in rooms if room.done())
             await self._leave(rooms[0])
         finally:
@@ -316,6 +340,10 @@ class Worker:
     def _fail(self, text: str) -> None:
         self._failure = text
         self.stop(at_once=True)
+
+    def _load(self) -> Load:
+        under_way = len(self._running) + len(self._returned) + self._receiver.held + self._settler.is_busy
+        return Load(self._receiver.received, under_way)
 
     def _capabilities(self) -> Capabilities:
         return self._connection.capabilities(self.options.queues[0])
