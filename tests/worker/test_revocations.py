@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
+from celeriac.clock import SystemClock
+from celeriac.errors import ConnectionLost
+from celeriac.transport import Revocations as Known
 from celeriac.worker import revocations
 from celeriac.worker.revocations import Revocations
 
@@ -75,3 +79,54 @@ def test_those_that_come_together_are_told_together(clock):
 
     (ids,) = asyncio.run(main())
     assert len(ids) == 1000
+
+
+class Torn:
+    """A broker whose connection is lost once, between two ways of looking at its revocations."""
+
+    def __init__(self):
+        self.transport = self
+        self.looks = [frozenset({"a"}), frozenset({"a", "b"})]
+        self.cut = asyncio.Event()
+        self.back = asyncio.Event()
+
+    async def ready(self):
+        if self.cut.is_set():
+            await self.back.wait()
+
+    @contextlib.asynccontextmanager
+    async def revoked(self):
+        yield Known(self.looks.pop(0), self.new())
+
+    async def new(self):
+        await self.cut.wait()
+        if not self.back.is_set():
+            raise ConnectionLost("cut")
+        await asyncio.sleep(3600)
+        yield "never"
+
+    @contextlib.asynccontextmanager
+    async def listen(self, topic):
+        raise ConnectionLost("cut")
+        yield
+
+
+def test_after_a_loss_nothing_is_taken_before_all_is_known_again():
+    async def main():
+        broker = Torn()
+        known = Revocations(broker, SystemClock(), 100, lambda ids, force: None)
+        following = asyncio.create_task(known.run())
+        await known.current()
+        assert "a" in known
+        assert "b" not in known
+        broker.cut.set()
+        known.lost()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(known.current(), 0.3)
+        broker.back.set()
+        await asyncio.wait_for(known.current(), 10)
+        assert "b" in known
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(main())

@@ -258,6 +258,22 @@ def test_a_result_that_is_too_large_is_a_failure_and_harms_no_other(bench) -> No
     asyncio.run(main())
 
 
+def test_a_state_that_is_not_final_and_too_large_is_dropped_and_nothing_else(bench, caplog) -> None:
+    async def main():
+        async with bench() as b:
+            (item,) = b.add(b.item())
+            await b.drained()
+            record = replace(item.verdict.record, state="PROGRESS")
+            b.store.refusals = [MessageTooLarge("no")]
+            b.add(replace(item, verdict=Verdict(why="progress", action=None, record=record)))
+            await b.drained()
+            assert b.settled == {token(item): ACK}
+            assert [record.state for record in b.store.records] == ["SUCCESS"]
+
+    asyncio.run(main())
+    assert "is PROGRESS: no" in caplog.text
+
+
 def test_a_failure_that_is_too_large_too_ends_the_trying(bench) -> None:
     async def main():
         async with bench() as b:

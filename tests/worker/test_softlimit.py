@@ -116,6 +116,17 @@ def test_another_thread_that_is_done_in_time_gets_nothing():
     assert in_thread(work) == 44_999_850_000
 
 
+def test_a_timer_that_rings_late_does_no_harm():
+    def work():
+        limit = soft_limit(LONG)
+        with limit:
+            pass
+        limit._ring()
+        return sum(n for n in range(300_000))
+
+    assert in_thread(work) == 44_999_850_000
+
+
 def limited(coroutine, seconds=0.02):
     async def main():
         return await asyncio.create_task(wrapped())

@@ -86,6 +86,13 @@ def on_sqlite(tmp_path_factory):
     sys.path.remove(str(HERE))
 
 
+@pytest.fixture
+def fifo(tmp_path):
+    """A gate that a task waits at until the test writes into it."""
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
 @pytest.fixture(scope="module")
 def children(on_sqlite):
     """The App on SQLite, with one child process at work."""

@@ -16,7 +16,11 @@ PATIENCE = 20
 
 
 def run(app, coroutine):
-    return app.client.portal.run(coroutine, PATIENCE)
+    async def ready():
+        await app.client.connection.ready()
+        return await coroutine
+
+    return app.client.portal.run(ready(), PATIENCE)
 
 
 def empty(app):
@@ -148,6 +152,33 @@ def test_a_def_task_that_runs_is_left_alone(children):
     children.notes.until("left alone")
     running.revoke()
     assert children.get(children.nap.delay("meanwhile", 0)) == before
+
+
+def test_a_def_task_that_is_seen_to_run_is_not_said_to_be_revoked(children, fifo):
+    running = children.report.delay(str(fifo))
+    for _ in range(PATIENCE * 100):
+        if running.state == states.PROGRESS:
+            break
+        time.sleep(0.01)
+    running.revoke()
+    assert running.state == states.PROGRESS
+    fifo.write_text("through")
+    assert children.get(running) == "through"
+
+
+def test_what_waits_in_a_pool_and_would_be_acknowledged_early_does_not_come_again(ending):
+    with ending.worker(concurrency=1, grace=0) as worker:
+        first = ending.module.wait.delay("before the early")
+        ending.notes.until("before the early")
+        early = ending.early.delay()
+        held_by(worker, {early.id})
+        early.revoke()
+        with pytest.raises(TaskRevoked):
+            ending.get(early)
+        held_by(worker, set(), exactly=True)
+        first.revoke()
+    with ending.worker():
+        empty(ending.app)
 
 
 def test_a_def_task_is_killed_where_that_is_asked_for_and_its_neighbours_are_not_told(children):

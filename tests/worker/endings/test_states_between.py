@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 
 import pytest
@@ -19,12 +18,6 @@ def until(happened):
             return
         time.sleep(0.01)
     pytest.fail("it never happened")
-
-
-@pytest.fixture
-def fifo(tmp_path):
-    os.mkfifo(tmp_path / "gate")
-    return tmp_path / "gate"
 
 
 def test_progress_is_seen_from_threads(ending, fifo):
