@@ -328,6 +328,13 @@ def test_what_was_never_written_is_not_said_to_be_unconfirmed() -> None:
             bench.publish("a").result(5)
 
 
+def test_why_it_was_never_written_is_told_though_the_broker_is_back() -> None:
+    with publishing(timeout=0.2) as bench:
+        bench.transport.answers["a"] = [ConnectionLost("the disk is full")] * 99
+        with pytest.raises(ConnectionLost, match="the disk is full"):
+            bench.publish("a").result(5)
+
+
 def test_what_was_sent_and_not_confirmed_in_time_may_have_been_sent() -> None:
     with publishing(timeout=0.1) as bench:
         bench.transport.gate = bench.call(asyncio.Event)
