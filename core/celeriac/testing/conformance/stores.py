@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from celeriac.errors import ConfigurationError, ConnectionLost, NoResultStore
-from celeriac.states import FAILURE, PENDING, RETRY, STARTED, SUCCESS
+from celeriac.states import FAILURE, PENDING, PROGRESS, RETRY, STARTED, SUCCESS
 from celeriac.testing.conformance.case import eventually, footprint, unique
 from celeriac.testing.conformance.clauses import clause
 from celeriac.testing.conformance.store_case import StoreCase, collected, now, record, stores_that, value_of
@@ -169,10 +169,10 @@ class StorePutTests(StoreCase):
     @clause("PUT-3")
     @stores_that("shared")
     async def test_states_in_their_order(self) -> None:
-        """Started, to be retried, started again, done: each replaces the one before."""
+        """Started, under way, to be retried, started again, done: each replaces the one before."""
         caller, worker = await self.open(), await self.open()
         (task,) = await self.asked(caller)
-        for state, attempt in ((STARTED, 1), (RETRY, 1), (STARTED, 2), (SUCCESS, 2)):
+        for state, attempt in ((STARTED, 1), (PROGRESS, 1), (PROGRESS, 1), (RETRY, 1), (STARTED, 2), (SUCCESS, 2)):
             assert list(await worker.put([record(task, caller, state, attempt=attempt)])) == [True]
             (got,) = await caller.get([task])
             assert got is not None
