@@ -103,7 +103,7 @@ class DelayTests(TransportCase):
         transport = await self.first()
         resolution = (await self.capabilities()).delay_resolution
         queue, other = await self.queue(transport), await self.queue(transport)
-        early = self.moment(timedelta(seconds=0.4))
+        early = self.moment(timedelta(seconds=1.5))  # in which everything is published, on a slow broker too
         late = early + resolution + timedelta(seconds=0.3)
         (last,) = await self.filled(transport, queue, 1, not_before=late)
         (middle,) = await self.filled(transport, queue, 1, not_before=early)
