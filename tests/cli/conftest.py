@@ -84,7 +84,7 @@ def celeriac(project):
         return subprocess.run(
             [sys.executable, "-m", "celeriac", *args],
             cwd=project,
-            env=environment(**env),
+            env=environment(CELERIAC_RUNTIME_DIR=str(project / "run"), **env),
             stdin=stdin,
             capture_output=True,
             text=True,
@@ -144,7 +144,8 @@ def worker(project):
     with contextlib.ExitStack() as stack:
 
         def start(*args, program=("-m", "celeriac", "worker", "-A", "tasks"), ready="ready", **env):
-            running = RunningWorker([sys.executable, *program, *args], project, environment(**env))
+            told = environment(**{"CELERIAC_RUNTIME_DIR": str(project / "run"), **env})
+            running = RunningWorker([sys.executable, *program, *args], project, told)
             stack.callback(running.end)
             running.until(ready)
             return running

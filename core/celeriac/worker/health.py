@@ -84,10 +84,13 @@ class Health:
 
 
 def runtime_dirs() -> Sequence[Path]:
-    """Return where the files may be: in the user's runtime directory, if there is one, else in ``/tmp``.
+    """Return where the files may be: where ``CELERIAC_RUNTIME_DIR`` says, else in the user's runtime directory or /tmp.
 
-    A service has no runtime directory, and whoever asks for its health may have one: all are looked at.
+    A service has no runtime directory of its user, and whoever asks for its health may have one: both are looked at.
     """
+    given = os.environ.get("CELERIAC_RUNTIME_DIR")
+    if given:
+        return [Path(given)]
     own = os.environ.get("XDG_RUNTIME_DIR")
     shared = Path(f"/tmp/celeriac-{os.getuid()}")  # noqa: S108 - of our own, and refused if it is not
     return [Path(own, "celeriac"), shared] if own and Path(own).is_dir() else [shared]
