@@ -78,7 +78,7 @@ class CallOptions:
         return self.time_limit, self.soft_time_limit  # type: ignore[return-value] # in seconds since __post_init__
 
     def with_(self, options: Mapping[str, Any]) -> CallOptions:
-        """Return these options with ``options`` over them.
+        """Return these options with ``options`` over them; a place or a moment replaces one said in other words.
 
         Raises:
             UnknownOption: a name that is none of them, with a did-you-mean.
@@ -89,10 +89,19 @@ class CallOptions:
         for name in options:
             if name not in CALL_OPTIONS:
                 raise UnknownOption("call option", name, CALL_OPTIONS)
-        return replace(self, **options)
+        displaced: dict[str, Any] = {
+            other: None for name in options for other in DISPLACES.get(name, ()) if other not in options
+        }
+        return replace(self, **displaced, **options)
 
 
 CALL_OPTIONS = tuple(each.name for each in fields(CallOptions))
+DISPLACES = {
+    "queue": ("exchange", "routing_key"),
+    "exchange": ("queue", "routing_key"),
+    "countdown": ("eta",),
+    "eta": ("countdown",),
+}
 NO_OPTIONS = CallOptions()
 RETRY_OPTIONS = tuple(each.name for each in fields(RetryOptions))
 NO_RETRIES = RetryOptions()

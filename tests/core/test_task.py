@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from celeriac import Queue, Task, current_task
+from celeriac import App, Queue, Task, current_task
 from celeriac.errors import ConfigurationError, EncodeError, MessageTooLarge, NotRegistered, UnknownOption
 from celeriac.request import Request, running
 from celeriac.testing import VirtualClock
@@ -305,3 +305,15 @@ def test_a_task_sent_by_a_task_knows_its_parent_and_its_root(add, app, waiting) 
     assert known[:2] == [("parent", "root"), ("first", "first")]
     assert known[2][0] is None
     assert known[2][1] == waiting(app)[2].id
+
+
+def test_a_call_says_where_and_when_in_its_own_words():
+    app = App("words", broker="memory://")
+
+    @app.task(exchange="events", routing_key="a.b", countdown=60)
+    def job() -> None: ...
+
+    elsewhere = job.options(queue="mail", eta=datetime(2030, 1, 1, tzinfo=UTC)).defaults
+    assert (elsewhere.queue, elsewhere.exchange, elsewhere.routing_key) == ("mail", None, None)
+    assert elsewhere.countdown is None
+    assert job.options(routing_key="c").defaults.exchange == "events"
