@@ -148,6 +148,10 @@ def test_broken_messages_from_another_client(amqp_url, fuzz, tmp_path, count) ->
         connection = await aio_pika.connect(amqp_url)
         async with connection:
             channel = await connection.channel()
+            for size in (65_300, 100_000):
+                headers = {"task": 5, "id": "large", "note": "x" * size}
+                message = aio_pika.Message(b"", headers=headers)  # larger than celeriac itself would publish
+                await channel.default_exchange.publish(message, "celeriac")
             for _ in range(count):
                 message = aio_pika.Message(
                     fuzz.body(),

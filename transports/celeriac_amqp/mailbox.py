@@ -31,6 +31,7 @@ from celeriac.states import FINAL
 from celeriac.transport_helpers import url_options
 from celeriac_amqp.address import OPTIONS
 from celeriac_amqp.declaring import CLASSIC
+from celeriac_amqp.field_table import MAX_SHORT
 from celeriac_amqp.transport import AmqpTransport
 
 if TYPE_CHECKING:
@@ -129,13 +130,13 @@ class AmqpMailbox(ResultStore):
     # -- the worker's side
 
     async def put(self, records: Sequence[ResultRecord]) -> Sequence[bool]:
-        """Send each record to its caller; one that no caller asked for is dropped.
+        """Send each record to its caller; one that no caller asked for, or can be waiting for, is dropped.
 
         Raises:
             PublishUnconfirmed: one may not have been sent.
         """
         self._require_open()
-        replies = [_reply(record) for record in records if record.reply_to]
+        replies = [_reply(record) for record in records if record.reply_to and _can_travel(record)]
         receipts = await self._broker.publish_unchecked(replies)
         failed = [receipt for receipt in receipts if not receipt.ok]
         if failed:
@@ -262,6 +263,15 @@ class _Waiter:
             self._arrived.clear()
             await self._arrived.wait()
         return self._records.popleft()
+
+
+def _can_travel(record: ResultRecord) -> bool:
+    """Return whether AMQP can carry the id and the address; a caller that gave others cannot hear of the result."""
+    texts = (record.task_id, record.reply_to or "")
+    if all(len(text.encode(errors="replace")) <= MAX_SHORT for text in texts):
+        return True
+    logger.warning("the result of %.40s... has no way back: its id or reply address exceeds 255 bytes", record.task_id)
+    return False
 
 
 def _reply(record: ResultRecord) -> Message:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from celeriac.message import Dead, Requeue
 from celeriac.topology import DEFAULT_EXCHANGE
-from celeriac.transport_helpers import dead_letter
-from celeriac_amqp.properties import with_route
+from celeriac.transport_helpers import OWN_HEADER, dead_letter
+from celeriac_amqp.field_table import encode_table
+from celeriac_amqp.properties import MAX_HEADER_BYTES, with_route
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +24,7 @@ def successor(delivery: Delivery, action: Dead | Requeue, now: datetime) -> Mess
     key as before when it is delivered again.
     """
     if isinstance(action, Dead):
-        return dead_letter(delivery, action.letter, now)
+        return _fitting(dead_letter(delivery, action.letter, now))
     return replace(
         delivery.message,
         exchange=DEFAULT_EXCHANGE,
@@ -32,3 +33,15 @@ def successor(delivery: Delivery, action: Dead | Requeue, now: datetime) -> Mess
         not_before=now + action.delay if action.delay else None,
         mandatory=True,
     )
+
+
+def _fitting(letter: Message) -> Message:
+    """Return ``letter`` without its largest headers, if we could not publish it with them: others' may be larger."""
+    headers = dict(letter.headers)
+    while len(encode_table(headers)) > MAX_HEADER_BYTES:
+        largest = max(headers, key=lambda name: len(encode_table({name: headers[name]})))
+        if largest == OWN_HEADER:
+            headers[OWN_HEADER] = {"dead": headers[OWN_HEADER]["dead"]}
+        else:
+            del headers[largest]
+    return replace(letter, headers=headers)
