@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from celeriac.app import App
 
+EMPTY: tuple[Any, ...] = (None, "", {}, [])
 HEAD = ("ID", "TASK", "QUEUE", "REASON", "ATTEMPTS", "WORKER", "WHEN")
 
 
@@ -95,7 +96,9 @@ def _list(letters: DeadLetters, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([_in_short(letter) for letter in found])
     elif found:
-        print_table(HEAD, [[value if value != "" else "-" for value in _in_short(letter).values()] for letter in found])
+        print_table(
+            HEAD, [["-" if value in EMPTY else value for value in _in_short(letter).values()] for letter in found]
+        )
     else:
         print("no dead letters")
     return exits.OK
@@ -125,12 +128,12 @@ def _show(letters: DeadLetters, arguments: argparse.Namespace) -> int:
         print_json(told)
         return exits.OK
     for name, value in told.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             print(f"{name}:", *(f"  {key}: {each}" for key, each in value.items()), sep="\n")
-        elif isinstance(value, list):
+        elif isinstance(value, list) and value:
             print(f"{name}:", *(f"  {_entry(each)}" for each in value), sep="\n")
         else:
-            print(f"{name}: {value}")
+            print(f"{name}: {'-' if value in EMPTY else value}")
     return exits.OK
 
 
