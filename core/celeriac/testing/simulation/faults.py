@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LONGEST = 15.0
 LONGEST_OUTAGE = 8.0
+QUIET = 0.7  # the share of silences that only the leases tell of, where there are leases
 
 
 class Faults:
@@ -82,11 +83,11 @@ class Faults:
         self._unheard(node, seconds)
 
     def _unheard(self, node: Node, seconds: float) -> None:
-        """Have the broker close the connections of a process that is silent for too long; then let it go on."""
+        """Have the broker notice that a process is silent for too long; then let it go on."""
         node.silent += seconds
-        heartbeat = self._world.outside.shape.heartbeat
-        if seconds > heartbeat:
-            self._world.later(heartbeat, node.cut, "no heartbeat")
+        shape = self._world.outside.shape
+        if seconds > shape.heartbeat and not (shape.leased and self._random.random() < QUIET):
+            self._world.later(shape.heartbeat, node.cut, "no heartbeat")
         self._world.later(seconds, self._heal, node)
 
     def _murder(self) -> None:

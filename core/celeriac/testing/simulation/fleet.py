@@ -106,6 +106,14 @@ class WorkerNode:
         """It runs something."""
         return not self.node.gone and self.worker is not None and bool(self.worker._running)
 
+    @property
+    def unstarted(self) -> int:
+        """How many jobs it has that no executor has begun, in the pool, before it or after it."""
+        if self.node.gone or self.worker is None:
+            return 0
+        waiting = self.worker.pool.waiting if isinstance(self.worker.pool, SimulatedPool) else 0
+        return waiting + len(self.worker._returned)
+
     def leftovers(self) -> dict[str, int]:
         """Return what its maps still hold, by their names."""
         worker = self.worker

@@ -10,6 +10,7 @@ from celeriac.protocol import ErrorData
 from celeriac.worker.job import Failed, Ignored, Refused, Rejected, Retried, Snoozed, Succeeded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from random import Random
 
@@ -70,7 +71,7 @@ CHILDREN = 2
 SECONDS = (0.0, 0.01, 0.1, 0.5, 3.0)
 FOREVER = 3600.0
 RETRY_DELAY = 0.5
-SENDING = 20.0  # seconds in which the calls of a simulation are made
+APART = 0.3  # seconds in which calls of one moment are made
 FORCED = 0.5  # the share of revocations by force
 WAITING = 0.3  # the share of calls whose caller waits
 NEVER_TOLD = {Kind.IGNORED, Kind.SILENT, Kind.ONCE, Kind.UNREADABLE}  # kinds that may end without a result
@@ -130,8 +131,15 @@ class Plan:
     heard: str | None = None
 
     @classmethod
-    def drawn(cls, number: int, random: Random, queues: dict[str, int]) -> Plan:
-        """Return the plan of one call; ``queues`` has the number of priorities of each."""
+    def drawn(cls, number: int, random: Random, queues: dict[str, int], moments: Sequence[float]) -> Plan:
+        """Return the plan of one call.
+
+        Args:
+            number: makes its id.
+            random: draws the rest.
+            queues: the number of priorities of each.
+            moments: seconds of the simulation at which many are sent.
+        """
         kinds = list(Kind)
         kind = random.choices(kinds, [WEIGHTS.get(each, 1) for each in kinds])[0]
         queue = random.choice(list(queues))
@@ -147,7 +155,7 @@ class Plan:
             limit=0.5 * random.random() if kind is Kind.ENDLESS else None,
             revoke=3 * random.random() if kind in {Kind.REVOKED, Kind.CANCELLED} else None,
             terminate=random.random() < FORCED,
-            sent=SENDING * random.random(),
+            sent=random.choice(moments) + APART * random.random(),
             waits=kind not in NEVER_TOLD and random.random() < WAITING,
         )
 

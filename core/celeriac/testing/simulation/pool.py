@@ -124,6 +124,11 @@ class SimulatedPool(Pool):
             for seq in list(child.running):
                 self._end(child, seq, Interrupted())
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that no child has begun."""
+        return len(self._waiting)
+
     def accident(self) -> None:
         """Let a child that runs something die."""
         busy = [child for child in self._children if child.running]

@@ -38,15 +38,17 @@ class Runs:
         self._clock = clock
         self._ledger = ledger
         self._max_deliveries = max_deliveries
+        self._taken: set[object] = set()  # tokens of deliveries
         self._begun: dict[object, Job] = {}  # by the token of the delivery
         self._ended: dict[object, Outcome] = {}
 
     def taken(self, job: Job) -> None:
-        """Take note that a pool was given a job; it may still wait there for a while."""
-        plan, now = self.plans[job.header.id], self._clock.now()
-        if plan.not_after is not None and now >= plan.not_after:
+        """Take note that a pool was given a job, perhaps once more; it may still wait there for a while."""
+        plan, now, token = self.plans[job.header.id], self._clock.now(), job.delivery.token
+        if token not in self._taken and plan.not_after is not None and now >= plan.not_after:
             late = (now - plan.not_after).total_seconds()
             self._story.broken("expiry", f"admitted {late:.3f} s after it expired", plan.id)
+        self._taken.add(token)
 
     def began(self, job: Job) -> Plan:
         """Take note that an executor has begun a job; return what it is to do."""

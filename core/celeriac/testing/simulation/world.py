@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from celeriac.testing.simulation.story import Story
     from celeriac.transport import Transport
 
-BAD_SECONDS = 25.0
+BAD_SECONDS = 20.0
+SENDING = BAD_SECONDS + 0.5  # also when all is well again
 PATIENCE = 600.0
 LOOK_EVERY = 0.5
 LEAVING = GRACE + PUBLISH_TIMEOUT + 1.0
 RESTARTED_AFTER = 2.0
 ROUNDS = 10
+RESTARTED = 0.5  # the share of seeds in which all workers are replaced in the calm
+BACK_WITHIN = 1.0
 
 
 class World:
@@ -77,6 +80,8 @@ class World:
         self._begin()
         await Faults(self).rage(BAD_SECONDS)
         self.story.tell("from now on all is well")
+        if self.random.random() < RESTARTED:
+            await self._restart_all()
         await self._until_drained(broker)
         await self._stop_workers()
         Reckoning(self.outside, MAX_DELIVERIES).check()
@@ -104,7 +109,8 @@ class World:
         """Start the fleet, and let the clients begin to send."""
         for _ in range(self.random.randint(1, 3)):
             self.start_worker()
-        plans = [Plan.drawn(number, self.random, QUEUES) for number in range(self.random.randint(5, 25))]
+        moments = [SENDING * self.random.random() for _ in range(self.random.randint(1, 8))]
+        plans = [Plan.drawn(number, self.random, QUEUES, moments) for number in range(self.random.randint(5, 25))]
         self.outside.runs.plans.update({plan.id: plan for plan in plans})
         count = self.random.randint(1, 2)
         for number in range(count):
@@ -136,6 +142,17 @@ class World:
     def _start_another(self) -> None:
         """Put a worker in the place of one that is gone, as a supervisor of processes does."""
         self.later(self.random.random() * RESTARTED_AFTER, self.start_worker)
+
+    async def _restart_all(self) -> None:
+        """Replace every worker by another, while there is still work as a rule."""
+        for worker in self.working:
+            self.start_worker()
+            await self.outside.clock.sleep(LOOK_EVERY)
+            worker.stop()
+            await self.outside.clock.sleep(BACK_WITHIN)
+            if worker.unstarted:
+                text = f"{worker.node.name} has {worker.unstarted} unstarted jobs {BACK_WITHIN} s after it was stopped"
+                self.story.broken("unstarted go back", text)
 
     async def _until_drained(self, broker: Transport) -> None:
         """Return once all is sent, run and settled."""
