@@ -41,9 +41,9 @@ async def probes(reporter: Reporter, port: int | None, clock: Clock) -> AsyncIte
     if port is None:
         yield
         return
-    probes = Probes(reporter, clock)
+    responder = Probes(reporter, clock)
     try:
-        server = await asyncio.start_server(probes.answer, sock=_listener(port), limit=LONGEST_REQUEST)
+        server = await asyncio.start_server(responder.answer, sock=_listener(port), limit=LONGEST_REQUEST)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"--health-port {port}: {error}") from error
     reporter.port = server.sockets[0].getsockname()[1]
@@ -51,18 +51,28 @@ async def probes(reporter: Reporter, port: int | None, clock: Clock) -> AsyncIte
         yield
     finally:
         server.close()
+        await responder.hang_up()
 
 
 class Probes:
-    """Answers one connection after the other; each asks once."""
+    """Answers connections, each of which asks once."""
 
     def __init__(self, reporter: Reporter, clock: Clock) -> None:
         """Answer by what ``reporter`` knows."""
         self._reporter = reporter
         self._clock = clock
+        self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
+
+    async def hang_up(self) -> None:
+        """End what is open; asyncio would tell of a cancelled one as of an error."""
+        answering = [task for task in self._open if task is not None]
+        for writer in self._open.values():
+            writer.transport.abort()
+        await asyncio.gather(*answering)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read a request and answer it; whoever says nothing for 5 s, or no HTTP, is hung up on."""
+        self._open[asyncio.current_task()] = writer
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 request = await reader.readuntil(END)
@@ -72,6 +82,7 @@ class Probes:
             pass
         finally:
             writer.close()
+            del self._open[asyncio.current_task()]
 
     def respond(self, request: bytes) -> bytes:
         """Return the response to a request."""
