@@ -198,6 +198,7 @@ class Worker:
 
     async def _leave(self, receiving: asyncio.Task[None]) -> None:
         """Stop in order: take nothing more, give back what has not begun, let the rest finish, write it all down."""
+        self._stopping.set()
         await self._receiver.stop()
         self._give_back_unstarted()
         await self._wait_for_running()
@@ -213,6 +214,9 @@ class Worker:
     def _arrived(self, arrival: Arrival) -> None:
         now = self.app.clock.now()
         delivery, consumer = arrival.delivery, arrival.consumer
+        if self._stopping.is_set():  # it was on its way
+            self._settler.add(Item(consumer, delivery, GIVEN_BACK))
+            return
         facts = Facts(now, final=arrival.final, revoked=delivery.message.id in self._revocations)
         job = admit(delivery, facts, self.app.tasks, self._policy, next(self._seq))
         if isinstance(job, Refused):
