@@ -21,7 +21,7 @@ from celeriac.client import Client
 from celeriac.clock import SystemClock
 from celeriac.codec import Codecs
 from celeriac.connection import Connection
-from celeriac.errors import UnknownOption
+from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.locator import Locator, is_importing
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from celeriac.clock import Clock
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
+    from celeriac.topology import Binding
     from celeriac.worker.inprocess import RunningWorker
 
 P = ParamSpec("P")
@@ -80,6 +81,7 @@ class App:
         backend: str | Sequence[str] | None = None,
         queues: Sequence[Queue] = (),
         exchanges: Sequence[Exchange] = (),
+        bindings: Sequence[Binding] = (),
         routes: Routes | None = None,
         clock: Clock | None = None,
         **settings: Any,
@@ -93,6 +95,7 @@ class App:
             backend: where results are kept; by default the broker's own store.
             queues: to be declared, beside the default queue and those that ``routes`` describe.
             exchanges: to be declared, beside those that the queues name.
+            bindings: to be declared, beside each queue's own: a queue that takes several keys, say.
             routes: task name, glob or pattern to a queue or `Route`, or a function of the task's name.
             clock: where the time comes from, for tests.
             **settings: any field of `celeriac.settings.Settings`.
@@ -109,11 +112,12 @@ class App:
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
-        named = {queue.name: queue for queue in (*_queues_of(routes), *queues)}
+        named = {queue.name: queue for queue in _queues_of(routes)} | _by_name(queues)
         self.default_queue = named.pop(default) if default in named else Queue(default)
         self.queues = (self.default_queue, *named.values())
         self.router = Router(routes, self.default_queue)
         self._exchanges = (*exchanges, *_exchanges_of(self.router))
+        self._bindings = tuple(bindings)
         self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
         self.sender = Sender(self)
         self._client: Client | None = None
@@ -239,14 +243,20 @@ class App:
         return client
 
     def _new_client(self) -> Client:
-        timeout = self.conf.publish_timeout
-        return Client(self.connect(), portal(), self.codecs, publish_timeout=timeout, publisher=self._link)
+        return Client(
+            self.connect(),
+            portal(),
+            self.codecs,
+            publish_timeout=self.conf.publish_timeout,
+            publisher=self._link,
+            successor=lambda: self.client,
+        )
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
         with self._lock:
             settings = self._with_addresses()
-        topology = Topology.of(self.queues, self._exchanges, mode=settings.declare)  # type: ignore[arg-type]
+        topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
         return Connection(
             settings=settings,
             plugins=self.plugins,
@@ -314,7 +324,8 @@ class App:
         Args:
             argv: the command's options; by default those of the process.
         """
-        if is_importing():
+        caller = sys._getframe(1)  # noqa: SLF001 - is a module being imported, or a program run?
+        if is_importing() or (caller.f_code.co_name == "<module>" and caller.f_globals.get("__name__") != "__main__"):
             return
         from celeriac.cli import main  # noqa: PLC0415 - the one door up: a program becomes its own worker
 
@@ -357,6 +368,14 @@ def file_broker(path: Path) -> str:
 def _queues_of(routes: Routes | None) -> list[Queue]:
     targets = routes.values() if isinstance(routes, Mapping) else ()
     return [target for target in targets if isinstance(target, Queue)]
+
+
+def _by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
+    named: dict[str, Queue] = {}
+    for queue in queues:
+        if named.setdefault(queue.name, queue) != queue:
+            raise ConfigurationError(f"queue {queue.name!r} is declared twice, in different ways; keep one of them")
+    return named
 
 
 def _exchanges_of(router: Router) -> list[Exchange]:

@@ -19,7 +19,7 @@ from celeriac.publisher import Publisher
 from celeriac.results import ResultRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from celeriac.codec import Codecs
@@ -42,6 +42,7 @@ class Client:
         codecs: for results.
         origin: how this process names itself in messages.
         reply_to: this process's mailbox, for stores that send.
+        successor: gives the client of the process that this is called in.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Client:
         *,
         publish_timeout: float,
         publisher: Publishes | None = None,
+        successor: Callable[[], Client] | None = None,
     ) -> None:
         """Open nothing.
 
@@ -61,6 +63,7 @@ class Client:
             codecs: for results.
             publish_timeout: seconds in which a publish is answered.
             publisher: takes messages instead of the connection: inside a worker's child, the worker does.
+            successor: gives the client of a process that was forked off this one.
         """
         self.pid = os.getpid()
         self.portal = portal
@@ -69,6 +72,7 @@ class Client:
         self.publisher: Publishes = publisher or Publisher(connection, portal.loop, publish_timeout)
         self.origin = f"gen{self.pid}@{socket.gethostname()}"
         self.reply_to = connection.store.reply_to if publisher is None else None
+        self.successor = successor or (lambda: self)
         self._publish_timeout = publish_timeout
         self._forgets = self.reply_to is not None
         self._dropped: deque[str] = deque()

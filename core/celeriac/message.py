@@ -57,6 +57,7 @@ class Delivery:
         delivery_count: how often it was handed over without being given back gracefully, this time included; ``None``
             where the broker does not count exactly.
         redelivered: it was handed over before.
+        returns: how often it came back, graceful returns included; ``None`` where the broker keeps no such count.
         lease_until: when it becomes ready for others unless extended; ``None`` where the connection holds it.
     """
 
@@ -65,6 +66,7 @@ class Delivery:
     token: object
     delivery_count: int | None = None
     redelivered: bool = False
+    returns: int | None = None
     lease_until: datetime | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from celeriac import states
@@ -54,6 +55,13 @@ class AsyncResult(Generic[R]):
             client.drop(self.id)
 
     @property
+    def _here(self) -> Client:
+        """This process's client: after a fork, another than the one that sent the task."""
+        if self._client.pid != os.getpid():
+            self._client = self._client.successor()
+        return self._client
+
+    @property
     def state(self) -> str:
         """One of `celeriac.states`; asks the store.
 
@@ -62,7 +70,7 @@ class AsyncResult(Generic[R]):
         """
         record = self._look()
         if record is None:
-            return states.UNKNOWN if self._client.knows_unknown else states.PENDING
+            return states.UNKNOWN if self._here.knows_unknown else states.PENDING
         return record.state
 
     status = state
@@ -125,7 +133,7 @@ class AsyncResult(Generic[R]):
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
         """Wait for the result from a coroutine; as `get`."""
         _may_wait(allow_join=allow_join)
-        future = self._client.portal.start(self._wait(timeout))
+        future = self._here.portal.start(self._wait(timeout))
         return self._outcome(await asyncio.wrap_future(future), propagate=propagate)
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -138,22 +146,22 @@ class AsyncResult(Generic[R]):
 
     async def arevoke(self, *, terminate: bool = False, best_effort: bool = False) -> None:
         """Revoke from a coroutine; as `revoke`."""
-        await asyncio.wrap_future(self._client.portal.start(self._revoke(terminate=terminate, best_effort=best_effort)))
+        await asyncio.wrap_future(self._here.portal.start(self._revoke(terminate=terminate, best_effort=best_effort)))
 
     def _revoke(self, *, terminate: bool, best_effort: bool) -> Coroutine[Any, Any, None]:
-        return self._client.revoke([self.id], terminate=terminate, best_effort=best_effort)
+        return self._here.revoke([self.id], terminate=terminate, best_effort=best_effort)
 
     def forget(self) -> None:
         """Drop what the store keeps of it."""
         self._final = None
-        self._run(self._client.forget([self.id]))
+        self._run(self._here.forget([self.id]))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self._client.portal.run(coroutine)
+        return self._here.portal.run(coroutine)
 
     def _look(self) -> ResultRecord | None:
         if self._final is None:
-            record = self._run(self._client.look(self.id))
+            record = self._run(self._here.look(self.id))
             if record is None or record.state not in states.FINAL:
                 return record
             self._final = record
@@ -163,7 +171,7 @@ class AsyncResult(Generic[R]):
         if self._final is None:
             try:
                 async with asyncio.timeout(timeout):
-                    self._final = await self._client.wait(self.id)
+                    self._final = await self._here.wait(self.id)
             except TimeoutError:
                 raise ResultTimeout(f"no result of {self.id} within {timeout} s") from None
         return self._final
@@ -177,13 +185,13 @@ class AsyncResult(Generic[R]):
         return error  # type: ignore[return-value]
 
     def _value(self, record: ResultRecord) -> Any:
-        return self._client.codecs.decode(record.body, record.content_type, record.content_encoding)
+        return self._here.codecs.decode(record.body, record.content_type, record.content_encoding)
 
     def _error(self, record: ResultRecord) -> BaseException:
         data = ErrorData.decode(record.body)
         if record.state == states.REVOKED:
             return TaskRevoked(f"task {self.id} was revoked: {data.message or 'revoked'}")
-        return rebuild(data, record.traceback, self._client.codecs)
+        return rebuild(data, record.traceback, self._here.codecs)
 
 
 def _may_wait(*, allow_join: bool) -> None:

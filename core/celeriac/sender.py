@@ -134,6 +134,8 @@ class Sender:
     ) -> Message:
         settings, client = self._app.conf, self._app.client
         task_id = options.task_id or str(uuid4())
+        if not isinstance(task_id, str):
+            raise ConfigurationError(f"{name}: task_id={task_id!r} is no text; give a string, or leave it out")
         address = self._address(name, options)
         not_before, expires = _moments(options, self._app.clock.now) if _is_timed(options) else (None, None)
         ignore_result = _first(options.ignore_result, task.ignore_result if task else None, settings.ignore_result)

@@ -197,11 +197,27 @@ def test_what_is_no_exception_class_here_is_a_task_error(name, module):
     assert "remote text" in str(error.__cause__)
 
 
-def test_a_class_that_wants_other_arguments_is_a_task_error(monkeypatch):
+def test_a_class_that_wants_other_arguments_is_itself_without_its_init(monkeypatch):
     monkeypatch.setattr(sys.modules[here], "OtherArgumentsError", OtherArgumentsError, raising=False)
     error = rebuild(of(OtherArgumentsError(5, text="x")))
+    assert type(error) is OtherArgumentsError
+    assert str(error) == "5: x"
+
+
+class NeedsItsInitError(Exception):
+    def __init__(self, number, *, text):
+        super().__init__(number)
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+
+def test_one_that_cannot_even_be_shown_then_is_a_task_error(monkeypatch):
+    monkeypatch.setattr(sys.modules[here], "NeedsItsInitError", NeedsItsInitError, raising=False)
+    error = rebuild(of(NeedsItsInitError(5, text="x")))
     assert type(error) is TaskError
-    assert str(error) == f"{here}.OtherArgumentsError: 5: x"
+    assert str(error) == f"{here}.NeedsItsInitError: x"
 
 
 def test_a_class_that_makes_something_else_is_a_task_error(monkeypatch):

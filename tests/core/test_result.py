@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -179,3 +181,27 @@ def test_what_nobody_holds_any_more_is_dropped_where_the_store_is_this_process_s
     task_id = AsyncResult("gone", client).id
     gc.collect()
     assert dropped == [task_id]
+
+
+def test_a_result_carried_over_a_fork_is_asked_for_by_the_child(tmp_path):
+    script = f"""
+import os
+from celeriac import App
+app = App("fork", broker="sqlite:///{tmp_path}/fork.db")
+
+@app.task
+def add(x, y): return x + y
+
+with app.run_worker():
+    result = add.delay(1, 2)
+    assert result.get(timeout=10) == 3
+    fresh = app.AsyncResult(result.id)
+pid = os.fork()
+if not pid:
+    os._exit(0 if (result.get(timeout=5), fresh.get(timeout=5)) == (3, 3) else 1)
+print(os.waitpid(pid, 0)[1])
+app.close()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.strip() == "0", done.stderr

@@ -361,3 +361,13 @@ def test_it_never_raises_and_settles_once(
             (copy,) = verdict.action.messages
             assert (copy.id, copy.body, copy.exchange, copy.routing_key) == ("m", body, "", "mail")
             assert verdict.record is None, "what goes on has no result yet"
+
+
+@pytest.mark.parametrize(("returns", "counts"), [(1, False), (2, False), (3, True), (7, True)])
+def test_where_returns_are_counted_a_few_are_innocent(job, deliver, policy, now, header_of, returns, counts) -> None:
+    delivery = replace(deliver(own=OwnTable(lost=1), redelivered=True), returns=returns)
+    verdict = counted_lost(job(delivery), policy, now)
+    assert (verdict is not None) is counts
+    if verdict is not None:
+        (copy,) = verdict.action.messages
+        assert header_of(copy).own.lost == 1 + returns

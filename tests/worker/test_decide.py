@@ -54,8 +54,15 @@ def test_failure_is_stored_with_its_traceback_and_acked(job, policy, now) -> Non
 
 
 def test_what_a_leaving_worker_interrupts_goes_back_for_free(job, policy, now, header_of) -> None:
-    verdict = decide(job(own=OwnTable(crashes=2)), Interrupted(), policy, now)
+    exact = replace(policy, exact_count=True)
+    verdict = decide(job(own=OwnTable(crashes=2)), Interrupted(), exact, now)
     assert (verdict.why, verdict.action, verdict.record) == ("interrupted", REQUEUE, None)
+
+
+def test_where_returns_look_like_losses_it_goes_back_as_a_copy_without_a_past(job, policy, now, header_of) -> None:
+    verdict = decide(job(own=OwnTable(crashes=2)), Interrupted(), policy, now)
+    assert (verdict.why, verdict.record) == ("interrupted", None)
+    assert header_of(copy_of(verdict)).own == OwnTable(crashes=2)
 
 
 def test_a_task_that_only_the_child_does_not_know_is_for_another_worker(job, policy, now, header_of) -> None:

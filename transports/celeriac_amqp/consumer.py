@@ -244,7 +244,7 @@ class AmqpConsumer(Consumer):
         for token, action in settlements:
             messages += await self._replacements(token, action)
         if messages:
-            receipts = await self._transport.publish(messages)
+            receipts = await self._transport.publish_unchecked(messages)
             failed = [message for message, receipt in zip(messages, receipts, strict=True) if not receipt.ok]
             if failed:
                 self._transport.declarations.forget_dead()
@@ -254,6 +254,11 @@ class AmqpConsumer(Consumer):
         if isinstance(action, Ack):
             return ()
         if isinstance(action, Move):
+            delivered = self._delivery_of(token).message.body
+            for message in action.messages:
+                self._transport.refuse_unkept(message)
+                if message.body is not delivered and message.body != delivered:  # what came is not too large to go back
+                    self._transport.refuse_large(message)
             return action.messages
         if isinstance(action, Requeue) and not action.delay and token not in self._holds:
             return ()

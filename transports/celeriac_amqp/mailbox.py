@@ -137,6 +137,8 @@ class AmqpMailbox(ResultStore):
         """
         self._require_open()
         replies = [_reply(record) for record in records if record.reply_to and _can_travel(record)]
+        for reply in replies:
+            self._broker.refuse_large(reply)
         receipts = await self._broker.publish_unchecked(replies)
         failed = [receipt for receipt in receipts if not receipt.ok]
         if failed:

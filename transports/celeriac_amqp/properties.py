@@ -133,6 +133,12 @@ class Properties:
         in_header = self.headers.get("id") if self.headers else None
         return in_header if isinstance(in_header, str) else self.correlation_id or ""
 
+    @property
+    def returns(self) -> int | None:
+        """How often a quorum queue says that it came back, for whatever reason; ``None`` where it does not say."""
+        count = self.headers.get("x-delivery-count") if self.headers else None
+        return count if type(count) is int else None
+
 
 def decode_properties(data: bytes) -> Properties:
     """Return what stands in ``data``; what follows a malformed part is taken as missing, and logged."""

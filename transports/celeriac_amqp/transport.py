@@ -127,23 +127,31 @@ class AmqpTransport(Transport):
     async def publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
         """Publish with confirms. See the class for what cancelling does."""
         for message in messages:
-            if message.priority or message.not_before is not None:
-                self._refuse(message)
+            self.refuse_unkept(message)
+            self.refuse_large(message)
         return await self.publish_unchecked(messages)
 
+    def refuse_unkept(self, message: Message) -> None:
+        """Raise for a priority or a delay that the queues of ``message`` do not keep."""
+        if message.priority or message.not_before is not None:
+            self._refuse(message)
+
+    def refuse_large(self, message: Message) -> None:
+        """Raise `MessageTooLarge` for a body beyond our own limit."""
+        if len(message.body) > self.options.max_body:
+            raise MessageTooLarge(
+                f"the body of message {message.id!r} has {len(message.body)} bytes; "
+                f"{self.options.max_body} are taken (max_body in the URL)"
+            )
+
     async def publish_unchecked(self, messages: Sequence[Message]) -> Sequence[Receipt]:
-        """Publish without asking whether the queues keep the priority."""
+        """Publish what came from the broker before: neither its priority nor its size is asked again."""
         if not messages:
             return []
         outgoing: list[Outgoing] = []
         unroutable: dict[int, Receipt] = {}
         now = self.clock.now()
         for index, message in enumerate(messages):
-            if len(message.body) > self.options.max_body:
-                raise MessageTooLarge(
-                    f"the body of message {message.id!r} has {len(message.body)} bytes; "
-                    f"{self.options.max_body} are taken (max_body in the URL)"
-                )
             seconds = 0 if message.not_before is None else seconds_until(message.not_before, now)
             if seconds:
                 delayed = await self._delayed(index, message, seconds)

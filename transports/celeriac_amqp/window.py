@@ -51,6 +51,7 @@ class Arrived(NamedTuple):
             queue=queue,
             token=Token(generation, method.delivery_tag),
             redelivered=method.redelivered,
+            returns=found.returns,
         )
 
 

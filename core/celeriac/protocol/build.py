@@ -174,6 +174,8 @@ def encode_body(codecs: Codecs, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 def _allowed(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in headers:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"the header {name!r} has a name that is no text")
         if name in RESERVED:
             raise ConfigurationError(f"the header {name!r} belongs to the task protocol; give yours another name")
     return headers

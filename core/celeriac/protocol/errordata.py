@@ -134,6 +134,16 @@ def _built(kind: type[Exception] | None, args: list[Any]) -> Exception | None:
     try:
         error = kind(*args)
     except Exception:  # noqa: BLE001  its __init__ is user code, and may want other arguments than it passed on
+        return _bare(kind, args)
+    return error if isinstance(error, kind) else None
+
+
+def _bare(kind: type[Exception], args: list[Any]) -> Exception | None:
+    """Return an instance with its ``args`` and nothing that its own ``__init__`` would have set, if it can be shown."""
+    try:
+        error = kind.__new__(kind, *args)
+        str(error)
+    except Exception:  # noqa: BLE001  its methods may need what ``__init__`` sets
         return None
     return error if isinstance(error, kind) else None
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from celeriac.task import Task
 
 EARLY = timedelta(seconds=1)
+SUSPICIOUS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,15 @@ def admit(
 def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
     """Return the verdict of a job that came back with nobody saying why, just before it would run.
 
-    Where the broker's count is exact, it is the count of such losses; elsewhere a copy with a raised counter replaces
-    the message.
+    Where the broker's count is exact, it is the count of such losses. Elsewhere a copy with a raised counter replaces
+    the message: at each return, or at every `SUSPICIOUS` where the broker counts returns, as graceful ones are among
+    them and most messages that came back once or twice are innocent.
     """
     own, delivery = job.header.own, job.delivery
     if policy.exact_count:
         lost = own.lost + (delivery.delivery_count or 1) - 1
-    elif delivery.redelivered:
-        lost = own.lost + 1
+    elif delivery.redelivered and (delivery.returns is None or delivery.returns >= SUSPICIOUS):
+        lost = own.lost + (delivery.returns or 1)
     else:
         return None
     if lost >= policy.max_lost:
@@ -90,7 +92,7 @@ def counted_lost(job: Job, policy: Policy, now: datetime) -> Verdict | None:
         return replace(verdict, record=None) if job.ignore_result else verdict
     if policy.exact_count:
         return None
-    return again(delivery, replace(own, lost=lost), "lost", detail=f"it came back {lost} times without a word")
+    return again(delivery, replace(own, lost=lost), "lost", detail=f"it came back {lost} times, undone")
 
 
 def _refusal(delivery: Delivery, header: TaskHeader, facts: Facts, policy: Policy) -> Verdict | None:

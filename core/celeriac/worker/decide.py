@@ -67,7 +67,7 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
             how = "terminated" if outcome.terminated else "revoked"
             return revoked(job.delivery, job.header, policy, now, how)
         case Interrupted():
-            return Verdict(why="interrupted", action=REQUEUE)
+            return _interrupted(job, policy)
         case Died(beside=0):
             return _crashed(job, outcome, policy, now)
         case Died():
@@ -91,6 +91,13 @@ def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetim
         case Died():
             why, text = "died", _died(outcome)
     return replace(failed(job.delivery, job.header, policy, now, why, "TaskError", text), action=None)
+
+
+def _interrupted(job: Job, policy: Policy) -> Verdict:
+    """Give it back, uncounted: where the broker cannot tell a return from a loss, a copy starts without a past."""
+    if policy.exact_count:
+        return Verdict(why="interrupted", action=REQUEUE)
+    return again(job.delivery, job.header.own, "interrupted")
 
 
 def _published(verdict: Verdict, job: Job) -> Verdict:

@@ -223,8 +223,10 @@ class Receiver:
             except TransportError as error:  # should the consumer be dead, receive() says so too
                 logger.warning("cannot renew the hold on %d deliveries: %s", len(held), error)
                 continue
+            if not all(kept):
+                await self._clock.sleep(TRY_AGAIN)  # what was settled meanwhile is not held any more then
             for delivery, still_ours in zip(held, kept, strict=True):
-                if not still_ours:
+                if not still_ours and delivery.token in self._held[consumer]:
                     logger.warning("lost the lease of %s; someone else may run it too", delivery.message.id)
                     self.settled(consumer, delivery)
 
