@@ -132,7 +132,7 @@ def test_kill_9_at_random(broker, tmp_path, kills) -> None:
     assert dead <= 1 + kills // 100, "what is killed is accused of it, but hardly three times over"
 
 
-@pytest.mark.parametrize("restarts", [6, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("restarts", [4, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_rolling_restarts(broker, tmp_path, restarts) -> None:
     """As a deploy does it: TERM, wait for the end, start the next."""
     with Load(broker, tmp_path / "ran") as load, Crew(broker) as crew:
