@@ -106,10 +106,12 @@ class SimulatedConsumer(Consumer):
             return [self._ledger.stamped(letter, self._ledger.copy_of(delivery))]
         return ()
 
-    def leaves(self) -> None:
-        """Take note that what is unsettled goes back in peace."""
-        for delivery in self._unsettled.values():
-            self._ledger.returned(delivery)
+    async def leaves(self) -> None:
+        """Take note that what is still ours goes back in peace."""
+        deliveries = list(self._unsettled.values())
+        for delivery, still_ours in zip(deliveries, await self._inner.extend(deliveries), strict=True):
+            if still_ours:
+                self._ledger.returned(delivery)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
         """Renew the leases."""

@@ -79,10 +79,11 @@ class Ledger:
         copies: by number.
         records: what the store has of each task.
         letters: dead letters, as copy and reason.
+        exact: the broker tells a loss from a graceful return.
     """
 
     def __init__(self, story: Story, clock: LoopClock, *, max_deliveries: int, max_lost: int, exact: bool) -> None:
-        """Begin with nothing stored; ``exact`` brokers tell a loss from a graceful return."""
+        """Begin with nothing stored."""
         self.copies: dict[int, Copy] = {}
         self.records: dict[str, ResultRecord] = {}
         self.letters: list[tuple[Copy, str]] = []
@@ -90,7 +91,7 @@ class Ledger:
         self._clock = clock
         self._max_deliveries = max_deliveries
         self._max_lost = max_lost
-        self._exact = exact
+        self.exact = exact
         self._fresh: dict[str, dict[int, Copy]] = {}  # ready, and never handed over, by queue and number
 
     # messages in
@@ -134,7 +135,7 @@ class Ledger:
         copy.handed += 1
         copy.handed_at = self._clock.monotonic()
         self._check_priority(copy)
-        if self._exact and delivery.delivery_count != 1 + copy.losses:
+        if self.exact and delivery.delivery_count != 1 + copy.losses:
             text = f"delivery_count is {delivery.delivery_count} after {copy.losses} losses of copy {copy.number}"
             self._story.broken("exact counts", text, task_id)
         copy.holder, copy.due = delivery.token, None
@@ -208,7 +209,7 @@ class Ledger:
         """A conviction must be deserved, if not by this copy of the task, then by one that was judged before."""
         copies = [each for each in self.copies.values() if each.message.id == copy.message.id]
         deaths = sum(len(each.fatal) for each in copies)
-        losses = sum(each.losses + (0 if self._exact else each.returns) for each in copies)
+        losses = sum(each.losses + (0 if self.exact else each.returns) for each in copies)
         if reason == "lost" and losses < self._max_lost:
             self._story.broken("no false conviction", f"set aside as lost after {losses} losses", copy.message.id)
         if reason == "crashed" and deaths < self._max_deliveries:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from celeriac.worker.job import Job, Outcome
 
 
-def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int) -> str | None:  # noqa: C901 - a table of the outcomes
+def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int, *, exact: bool) -> str | None:  # noqa: C901 - a table of the outcomes
     """Return what is wrong with settling a run's delivery by ``action`` after ``outcome``; ``None`` if nothing is.
 
-    Giving it back is never wrong: it is what is left when a result could not be stored.
+    Giving it back is never wrong: it is what is left when a result could not be stored. Where the broker is not
+    ``exact`` in what it counts, a copy without a past does as well.
     """
     if isinstance(action, Requeue):
         return None
@@ -52,8 +53,8 @@ def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int
             return _set_aside(action, "rejected")
         case Rejected(), Dead():
             return _set_aside(action, outcome.reason)
-        case Interrupted(), _:
-            return f"interrupted, and settled by {action} instead of being given back"
+        case Interrupted(), Move() if not exact:
+            return _copied(job, action)
     return f"ended as {outcome}, settled by {action}"
 
 

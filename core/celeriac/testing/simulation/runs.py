@@ -84,7 +84,7 @@ class Runs:
         """Check what a worker is about to have settled."""
         job, outcome = self._begun.get(delivery.token), self._ended.get(delivery.token)
         if job is not None and outcome is not None:
-            wrong = not_promised(job, outcome, action, self._max_deliveries)
+            wrong = not_promised(job, outcome, action, self._max_deliveries, exact=self._ledger.exact)
         elif job is not None:
             wrong = f"settled by {action} while it runs" if job.acks_late else None
         else:

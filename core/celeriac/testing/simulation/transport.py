@@ -190,7 +190,7 @@ class SimulatedTransport(Transport):
         """Say goodbye; the broker may have closed the window already."""
         with suppress(ConnectionLost):
             await wire.out()
-            consumer.leaves()
+            await consumer.leaves()
         await block.__aexit__(None, None, None)
 
     async def signal(self, topic: str, body: bytes) -> None:
