@@ -6,6 +6,7 @@ import contextlib
 import sys
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConfigurationError
@@ -43,9 +44,13 @@ class Locator:
         module, _, attribute = text.partition(":")
         if not module:
             raise ConfigurationError(f"-A {text!r} names no module; write -A module or -A module:app")
-        if module.endswith(".py"):
+        path = tuple(sys.path)
+        if module.startswith("/"):
+            file = Path(module)
+            module, path = file.stem, (str(file.parent), *path)
+        elif module.endswith(".py"):
             module = module.removesuffix(".py").replace("/", ".").lstrip(".")
-        return cls(module=module, attribute=attribute or None, path=tuple(sys.path))
+        return cls(module=module, attribute=attribute or None, path=path)
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as plain data."""

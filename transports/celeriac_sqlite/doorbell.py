@@ -47,6 +47,7 @@ class Doorbell:
         self.deaf = len(bytes(self._way / self._name)) > LONGEST_ADDRESS
         if not self.deaf:
             self._bind()
+            self.ring(set())  # takes down what killed processes have left
 
     def _bind(self) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.cli import exits, outcome
 from celeriac.cli.apps import connected, find_app_or_broker
 from celeriac.cli.output import print_json
+from celeriac.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
@@ -52,8 +53,11 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
     kwargs = _json("--kwargs", arguments.kwargs, dict, "an object, say '{\"x\": 4}'")
     options = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     by_name = app is None and arguments.app is None
-    app = find_app_or_broker(arguments, app)
+    given, app = app, find_app_or_broker(arguments, app)
     task = None if by_name else app.tasks[arguments.name]
+    connection = app.client.connection
+    if given is None and not connection.capabilities(app.default_queue.name).cross_process:
+        raise ConfigurationError(f"what is sent to {connection.address} ends with this command; give another broker")
     with connected(app):
         try:
             if task is None:
