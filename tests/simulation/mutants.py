@@ -166,6 +166,6 @@ MUTANTS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, int]] = [
     (ignores_delays, "delays", 20),
     (ignores_revocations, "revocations", 200),
     (never_frees_a_slot, "nothing gets stuck", 20),
-    (never_waits_for_what_runs, "nothing is left", 100),
+    (never_waits_for_what_runs, "nothing runs on", 100),
     (acks_the_dead, "dead letters", 200),
 ]

@@ -40,11 +40,13 @@ class Shape:
     Attributes:
         leased: a delivery is held by a lease, counted exactly and fenced, and a move is one transaction; otherwise it
             is held by the connection, settlements are not answered, and a move is a publish and an ack.
+        tells_returns: one that is not leased says how often a message came back, orderly or not.
         lease: seconds.
         heartbeat: seconds after which a silent connection counts as lost.
     """
 
     leased: bool
+    tells_returns: bool
     lease: float
     heartbeat: float
 
@@ -52,7 +54,10 @@ class Shape:
     def drawn(cls, random: Random) -> Shape:
         """Return the shape of one seed."""
         return cls(
-            leased=random.random() < 0.5, lease=random.choice((3.0, 6.0, 12.0)), heartbeat=random.choice((3.0, 9.0))
+            leased=random.random() < 0.5,
+            tells_returns=random.random() < 0.5,
+            lease=random.choice((3.0, 6.0, 12.0)),
+            heartbeat=random.choice((3.0, 9.0)),
         )
 
     def seen(self, capabilities: Capabilities) -> Capabilities:

@@ -50,7 +50,15 @@ class SimulatedConsumer(Consumer):
         for delivery in deliveries:
             self._ledger.delivered(delivery)
             self._unsettled[delivery.token] = delivery
-        return [delivery if self._outside.shape.leased else _uncounted(delivery) for delivery in deliveries]
+        return [self._as_told(delivery) for delivery in deliveries]
+
+    def _as_told(self, delivery: Delivery) -> Delivery:
+        """Return what a broker of this shape tells of a delivery."""
+        shape = self._outside.shape
+        if shape.leased:
+            return delivery
+        returns = self._ledger.copy_of(delivery).handed - 1 if shape.tells_returns else None
+        return replace(delivery, delivery_count=None, lease_until=None, returns=returns)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettleReceipt]:
         """Settle, as the shape of the broker has it."""
@@ -111,6 +119,7 @@ class SimulatedConsumer(Consumer):
         deliveries = list(self._unsettled.values())
         for delivery, still_ours in zip(deliveries, await self._inner.extend(deliveries), strict=True):
             if still_ours:
+                self._outside.runs.left(delivery)
                 self._ledger.returned(delivery)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
@@ -128,7 +137,3 @@ class SimulatedConsumer(Consumer):
     async def stop(self) -> None:
         """Take nothing more."""
         await self._wire.ask(self._inner.stop)
-
-
-def _uncounted(delivery: Delivery) -> Delivery:
-    return replace(delivery, delivery_count=None, lease_until=None)

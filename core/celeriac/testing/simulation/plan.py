@@ -53,6 +53,7 @@ class Kind(enum.Enum):
     CANCELLED = "cancel"
 
 
+DELAYED = {Kind.DELAYED, Kind.EARLY, Kind.REVOKED}
 WEIGHTS = {
     Kind.PLAIN: 12,
     Kind.COROUTINE: 8,
@@ -150,7 +151,7 @@ class Plan:
             times=random.randint(1, 3),
             queue=queue,
             priority=random.randrange(queues[queue]),
-            countdown=20 * random.random() ** 3 if kind in {Kind.DELAYED, Kind.EARLY} else None,
+            countdown=20 * random.random() ** 3 if kind in DELAYED else None,
             expires=4 * random.random() ** 2 if kind is Kind.LETHARGIC else None,
             limit=0.5 * random.random() if kind is Kind.ENDLESS else None,
             revoke=3 * random.random() if kind in {Kind.REVOKED, Kind.CANCELLED} else None,

@@ -80,6 +80,11 @@ class Runs:
             copy.fatal.add(job.delivery.token)
         copy.excused = copy.excused or isinstance(outcome, Ignored)
 
+    def left(self, delivery: Delivery) -> None:
+        """Check that a delivery which its consumer leaves behind is not run at this moment."""
+        if delivery.token in self._begun and delivery.token not in self._ended:
+            self._story.broken("nothing runs on", "its consumer leaves while it runs", delivery.message.id)
+
     def settling(self, delivery: Delivery, action: Action) -> None:
         """Check what a worker is about to have settled."""
         job, outcome = self._begun.get(delivery.token), self._ended.get(delivery.token)
