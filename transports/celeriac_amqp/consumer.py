@@ -265,7 +265,9 @@ class AmqpConsumer(Consumer):
         delivery = self._delivery_of(token)
         if isinstance(action, Dead):
             await self._transport.declarations.dead(delivery.queue)
-        return (successor(delivery, action, self._clock.now()),)
+        replacement = successor(delivery, action, self._clock.now())
+        self._transport.refuse_unkept(replacement)
+        return (replacement,)
 
     def _delivery_of(self, token: Token) -> Delivery:
         held = self._holds.get(token)
