@@ -207,7 +207,9 @@ app = App(broker=f"sqlite:///{Path(__file__).parent}/queue.db")
 
 @app.lifespan
 async def lifespan():
-    (Path(__file__).parent / "entered").write_text(str(os.getpid()))
+    entering = Path(__file__).parent / "entering"
+    entering.write_text(str(os.getpid()))
+    entering.rename(entering.with_name("entered"))
     {here}
     yield
 """

@@ -36,6 +36,19 @@ def refuse_network(path: str, mounts: Path = MOUNTS) -> None:
         raise AccessRefused(f"{path}: SQLite cannot be shared over a network file system ({kind} at {best})")
 
 
+def make(folder: Path) -> None:
+    """Make ``folder`` if it is not there; a last user may remove it at any moment.
+
+    Raises:
+        OSError: it cannot be made, or something else has its name.
+    """
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if folder.exists() and not folder.is_dir():
+            raise
+
+
 def _unescaped(point: str) -> str:
     # proc(5): blanks stand as octal escapes
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):

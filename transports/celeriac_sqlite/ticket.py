@@ -11,6 +11,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from celeriac_sqlite.filesystem import make
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -30,7 +32,7 @@ class Ticket:
         self._folder = folder
         self._path = folder / NAME
         while True:
-            folder.mkdir(exist_ok=True)
+            make(folder)
             try:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except FileNotFoundError:  # a last user removed the folder just now

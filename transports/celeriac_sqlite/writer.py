@@ -25,7 +25,7 @@ from celeriac.errors import ConnectionLost, TransportError
 from celeriac_sqlite.database import Database
 from celeriac_sqlite.doorbell import EVERYTHING, HELD, Doorbell
 from celeriac_sqlite.failures import as_transport_error
-from celeriac_sqlite.filesystem import refuse_network
+from celeriac_sqlite.filesystem import make, refuse_network
 from celeriac_sqlite.jobs import Answer, Job, Sleeper, deliver
 from celeriac_sqlite.ticket import Ticket
 from celeriac_sqlite.transactions import read, write
@@ -252,7 +252,7 @@ class Writer:
 
 def _hang_up(folder: Path) -> Doorbell:
     while True:
-        folder.mkdir(exist_ok=True)
+        make(folder)
         try:
             return Doorbell(folder)
         except FileNotFoundError:  # a last user removed the folder just now
