@@ -123,10 +123,6 @@ class Receiver:
             held.pop(delivery.token, None)
         self._room.set()
 
-    def is_live(self, consumer: Consumer) -> bool:
-        """Return whether what this consumer delivered is still ours to settle."""
-        return consumer in self._held
-
     async def stop(self) -> None:
         """Take nothing more; what was not handed out goes back."""
         self._stopping = True
