@@ -84,6 +84,20 @@ def test_what_was_revoked_before_any_worker_ran_never_runs(endings, broker, path
     assert notes(path) == ["ahold", "aheld"]
 
 
+def test_what_expires_behind_another_in_its_worker_never_begins(endings, broker, path):
+    with worker(broker) as process:
+        process.ready()
+        first = endings.hold.delay(path, 0.6)  # shorter than what makes a worker give back what waits
+        until(path, "hold")
+        late = endings.hold.apply_async((path,), expires=0.3)
+        assert first.get(timeout=PATIENCE) == "held"
+        with pytest.raises(TaskRevoked, match="expired"):
+            late.get(timeout=PATIENCE)
+        assert late.state == "REVOKED"
+        assert endings.ahold.delay(path, 0).get(timeout=PATIENCE) == "aheld"
+    assert notes(path) == ["hold", "held", "ahold", "aheld"]
+
+
 def test_what_runs_is_cancelled_or_terminated(endings, broker, path):
     with worker(broker) as process:
         process.ready()

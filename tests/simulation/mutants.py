@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from celeriac import publisher
 from celeriac.message import CONFIRMED, Move, SettleReceipt
-from celeriac.worker import admit, decide, receive, revocations, settle, verdict, worker
+from celeriac.worker import admit, decide, flow, receive, revocations, settle, verdict
 from celeriac.worker.pace import Pace
 from celeriac_memory.broker import Broker
 from celeriac_memory.queue import MemoryQueue
@@ -36,7 +36,7 @@ def stores_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_what_waits_when_it_stops(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(worker.Worker, "_give_back_unstarted", lambda self: None)
+    patch.setattr(flow.Flow, "give_back_unstarted", lambda self: None)
 
 
 def forgets_the_next_attempt(patch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def accuses_the_innocent(patch: pytest.MonkeyPatch) -> None:
 
 
 def counts_no_loss(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(worker, "counted_lost", lambda *_: None)
+    patch.setattr(flow, "counted_lost", lambda *_: None)
 
 
 def counts_a_graceful_return(patch: pytest.MonkeyPatch) -> None:

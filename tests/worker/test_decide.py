@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from celeriac.message import ACK, REQUEUE, Dead, Move
 from celeriac.protocol import ErrorData, OwnTable
 from celeriac.worker.decide import decide
-from celeriac.worker.job import Died, Failed, Interrupted, Rejected, Revoked, Succeeded, TimedOut
+from celeriac.worker.job import Died, Expired, Failed, Interrupted, Rejected, Revoked, Succeeded, TimedOut
 
 SUCCEEDED = Succeeded(body=b"3", content_type="application/json", content_encoding="utf-8", shown="3", seconds=0.1)
 ERROR = ErrorData(type="ValueError", module="builtins", args=["no"], message="no")
@@ -24,7 +24,7 @@ ALONE = Died(exit="signal 9 (SIGKILL)", beside=0)
 BESIDE = Died(exit="signal 9 (SIGKILL)", beside=2)
 TIMED_OUT = TimedOut(limit=1.5)
 REVOKED = [Revoked(terminated=False), Revoked(terminated=True)]
-OUTCOMES = [SUCCEEDED, FAILED, UNKNOWN, UNDECODABLE, ALONE, BESIDE, Interrupted(), TIMED_OUT, *REVOKED]
+OUTCOMES = [SUCCEEDED, FAILED, UNKNOWN, UNDECODABLE, ALONE, BESIDE, Interrupted(), TIMED_OUT, *REVOKED, Expired()]
 
 
 def message_of(verdict) -> str:
@@ -71,6 +71,12 @@ def test_a_task_that_only_the_child_does_not_know_is_for_another_worker(job, pol
     copy = copy_of(verdict)
     assert copy.not_before == now + policy.unknown_delay
     assert header_of(copy).own.history[0]["why"] == "unknown"
+
+
+def test_what_expired_in_front_of_its_executor_is_told_so_in_celery_s_words(job, policy, now) -> None:
+    verdict = decide(job(), Expired(), policy, now)
+    assert (verdict.why, verdict.action, verdict.record.state) == ("expired", ACK, "REVOKED")
+    assert message_of(verdict) == "expired"
 
 
 def test_what_cannot_be_decoded_is_set_aside_and_told(job, policy, now) -> None:
@@ -173,7 +179,7 @@ def test_what_was_acknowledged_when_it_began_is_not_settled_again_and_always_tol
     verdict = decide(early, outcome, policy, now)
     assert verdict.action is None
     assert verdict.record is not None, "nobody may wait for ever"
-    expected = "SUCCESS" if outcome is SUCCEEDED else "REVOKED" if outcome in REVOKED else "FAILURE"
+    expected = "SUCCESS" if outcome is SUCCEEDED else "REVOKED" if outcome in [*REVOKED, Expired()] else "FAILURE"
     assert verdict.record.state == expected
     if outcome is not SUCCEEDED:
         assert "dead letter" not in message_of(verdict), "it is in no dead-letter queue"

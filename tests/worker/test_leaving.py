@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from celeriac import App
+from celeriac.worker.flow import GIVEN_BACK
 from celeriac.worker.options import WorkerOptions
 from celeriac.worker.receive import Arrival
-from celeriac.worker.worker import GIVEN_BACK, Worker
+from celeriac.worker.worker import Worker
 
 
 def test_what_arrives_when_it_was_told_to_stop_goes_back_at_once(deliver) -> None:
@@ -16,10 +17,10 @@ def test_what_arrives_when_it_was_told_to_stop_goes_back_at_once(deliver) -> Non
         app.task(name="shop.add")(lambda x, y: x + y)
         worker = Worker(app, WorkerOptions.of(app, {"pool": "thread", "concurrency": 1}))
         first, second = deliver(), deliver()
-        worker._arrived(Arrival(None, first))
+        worker.flow._arrived(Arrival(None, first))
         worker.stop()
-        worker._arrived(Arrival(None, second))
+        worker.flow._arrived(Arrival(None, second))
         assert [job.delivery for job in worker.pool.recall()] == [first]
-        assert [(item.delivery, item.verdict) for item in worker._settler._items] == [(second, GIVEN_BACK)]
+        assert [(item.delivery, item.verdict) for item in worker.flow.settler._items] == [(second, GIVEN_BACK)]
 
     asyncio.run(main())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from celeriac.app import App
 from celeriac.errors import EncodeError
 from celeriac.request import current_task
-from celeriac.worker.job import Assignment, Failed, Rejected, Succeeded
+from celeriac.worker.job import Assignment, Expired, Failed, Rejected, Succeeded
 from celeriac.worker.run import TRACEBACK_CHARACTERS, run_async, run_sync, user_traceback
 
 
@@ -40,6 +42,29 @@ def test_a_result(app):
     assert isinstance(outcome, Succeeded)
     assert (outcome.body, outcome.content_type, outcome.shown) == (b"3", "application/json", "3")
     assert outcome.seconds >= 0
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("late", [True, False])
+def test_what_expired_while_it_waited_is_not_run(app, kind, late):
+    ran = []
+    if kind == "def":
+
+        @app.task
+        def note():
+            ran.append(1)
+
+    else:
+
+        @app.task
+        async def note():
+            ran.append(1)
+
+    expires = datetime.now(UTC) + timedelta(hours=-1 if late else 1)
+    sent = assignment(note)
+    sent = replace(sent, request={**sent.request, "expires": expires.isoformat()})
+    outcome = run_sync(app, sent, None) if kind == "def" else asyncio.run(run_async(app, sent, None))
+    assert (type(outcome), ran) == ((Expired, []) if late else (Succeeded, [1]))
 
 
 def test_an_ignored_result_is_not_encoded(app):

@@ -11,6 +11,7 @@ from celeriac.message import REQUEUE, Move
 from celeriac.protocol import resend, retried
 from celeriac.worker.job import (
     Died,
+    Expired,
     Failed,
     Ignored,
     Interrupted,
@@ -66,6 +67,8 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
         case Revoked():
             how = "terminated" if outcome.terminated else "revoked"
             return revoked(job.delivery, job.header, policy, now, how)
+        case Expired():
+            return revoked(job.delivery, job.header, policy, now, "expired")
         case Interrupted():
             return _interrupted(job, policy)
         case Died(beside=0):
@@ -78,7 +81,7 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
 def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
     """The broker has forgotten it when it began, so nothing tries it again: whoever waits for it is told."""
     match outcome:
-        case Succeeded() | Failed() | Ignored() | TimedOut() | Revoked():
+        case Succeeded() | Failed() | Ignored() | TimedOut() | Revoked() | Expired():
             return replace(_judge(job, outcome, policy, now), action=None)
         case Retried() | Snoozed() | Refused(requeue=True):
             return _published(_judge(job, outcome, policy, now), job)

@@ -130,6 +130,11 @@ class Rejected:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The task was to begin later than it may: it was not run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Died:
     """The executor's process ended while the task ran.
@@ -170,7 +175,7 @@ class Cancelled:
     """The executor has cancelled the coroutine, as it was told; the pool knows why."""
 
 
-Result = Succeeded | Failed | Retried | Ignored | Snoozed | Refused | Rejected
+Result = Succeeded | Failed | Retried | Ignored | Snoozed | Refused | Rejected | Expired
 Sentence = TimedOut | Revoked
 Outcome = Result | Sentence | Died | Interrupted
 Told = Result | Cancelled

@@ -18,10 +18,10 @@ import celeriac
 from celeriac.clock import SystemClock
 from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError
 from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
-from celeriac.protocol import ErrorData, decode_body, encode_body
+from celeriac.protocol import ErrorData, decode_body, encode_body, parse_when
 from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
-from celeriac.worker.job import Failed, Ignored, Refused, Rejected, Retried, Snoozed, Succeeded
+from celeriac.worker.job import Expired, Failed, Ignored, Refused, Rejected, Retried, Snoozed, Succeeded
 from celeriac.worker.softlimit import limited_softly, soft_limit
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = N
         tell: takes the job's number and what the task tells of its progress.
     """
     call = prepare(app, assignment, state, tell)
-    if isinstance(call, Rejected):
+    if not isinstance(call, Call):
         return call
     begun = _monotonic()
     try:
@@ -82,7 +82,7 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
         asyncio.CancelledError: the lane cancelled it. A task that cancels itself has failed.
     """
     call = prepare(app, assignment, state, tell)
-    if isinstance(call, Rejected):
+    if not isinstance(call, Call):
         return call
     begun, limit = _monotonic(), assignment.soft_limit
     try:
@@ -98,8 +98,11 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
         return _raised(app, call, error, begun)
 
 
-def prepare(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Call | Rejected:
-    """Find the task and decode its arguments; ``Rejected`` where nobody with this code could."""
+def prepare(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Call | Rejected | Expired:
+    """Find the task and decode its arguments; ``Rejected`` where nobody with this code could.
+
+    What has waited in front of this executor may have expired since the worker admitted it.
+    """
     try:
         task = app.tasks[assignment.task]
         args, kwargs, _ = decode_body(
@@ -117,6 +120,8 @@ def prepare(app: App, assignment: Assignment, state: Any, tell: Tell | None = No
         return Rejected(reason=error.reason, detail=str(error))
     except Exception as error:  # noqa: BLE001 - a foreign codec may raise anything
         return Rejected(reason=DecodeError.reason, detail=saferepr(error, SHOWN_CHARACTERS))
+    if request.expires is not None and parse_when(request.expires) <= app.clock.now():
+        return Expired()
     return Call(task, request, args, kwargs)
 
 

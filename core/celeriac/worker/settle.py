@@ -13,10 +13,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
-from celeriac.errors import CeleriacError, ConnectionLost, MessageTooLarge, TransportError
-from celeriac.message import Requeue, Settlement, SettleReceipt
+from celeriac.errors import CeleriacError, ConnectionLost, MessageTooLarge
+from celeriac.message import Dead, DeadLetter, Requeue, Settlement, SettleReceipt
 from celeriac.protocol import ErrorData
 from celeriac.publisher import raise_for
+from celeriac.worker.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from celeriac.message import Delivery, Message, Receipt
     from celeriac.results import ResultRecord, ResultStore
     from celeriac.transport import Consumer
-    from celeriac.worker.verdict import Verdict
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -33,6 +33,7 @@ AT_ONCE = 500
 STORE_ATTEMPTS = 5
 FIRST_PAUSE = 0.1
 GIVE_BACK = timedelta(seconds=5)
+TOO_LARGE = "too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Settler:
                 await self._store.put(records)
             except MessageTooLarge as error:
                 return await self._store_apart(items, error)
-            except TransportError as error:
+            except CeleriacError as error:
                 logger.warning("cannot store %d results (attempt %d): %s", len(records), attempt, error)
                 await self._clock.sleep(pause)
                 pause *= 2
@@ -154,14 +155,17 @@ class Settler:
             receipts = await consumer.settle([Settlement(item.delivery.token, item.verdict.action) for item in items])  # type: ignore[arg-type]
         except ConnectionLost:
             receipts = [SettleReceipt.LOST] * len(items)
-        except TransportError as error:
+        except CeleriacError as error:
             await self._settle_apart(consumer, items, error)
             return
         for item, receipt in zip(items, receipts, strict=True):
             self._settled(item, receipt)
 
-    async def _settle_apart(self, consumer: Consumer, items: Sequence[Item], error: TransportError) -> None:
-        """One of several could not be written: settle each by itself, and give that one back for later."""
+    async def _settle_apart(self, consumer: Consumer, items: Sequence[Item], error: CeleriacError) -> None:
+        """One of several could not be written: settle each by itself, and give that one back for later.
+
+        What is too large to be written again would come back for ever: it is set aside.
+        """
         if len(items) > 1:
             for item in items:
                 await self._settle(consumer, [item])
@@ -171,9 +175,17 @@ class Settler:
             logger.error("cannot give back %s: %s", item.delivery.message.id, error)
             self._settled(item, SettleReceipt.LOST)
             return
+        if isinstance(error, MessageTooLarge) and item.verdict.why != TOO_LARGE:
+            logger.error(
+                "%s is set aside: it cannot be sent on (%s): %s", item.delivery.message.id, item.verdict.why, error
+            )
+            await self._write([_set_aside(item, error)])
+            return
         logger.error("cannot settle %s (%s): %s; giving it back", item.delivery.message.id, item.verdict.why, error)
-        delay = timedelta(0) if isinstance(item.verdict.action, Requeue) else GIVE_BACK
-        await self._settle(consumer, [_given_back(item, delay)])
+        at_once = (
+            isinstance(item.verdict.action, Requeue) or item.verdict.why == TOO_LARGE
+        )  # a delay is refused to both
+        await self._settle(consumer, [_given_back(item, timedelta(0) if at_once else GIVE_BACK)])
 
 
 def _too_large(record: ResultRecord, error: MessageTooLarge) -> ResultRecord:
@@ -181,6 +193,12 @@ def _too_large(record: ResultRecord, error: MessageTooLarge) -> ResultRecord:
     return replace(
         record, state=states.FAILURE, body=data.encode(), content_type="application/json", content_encoding="utf-8"
     )
+
+
+def _set_aside(item: Item, error: MessageTooLarge) -> Item:
+    letter = DeadLetter(reason=TOO_LARGE, detail=f"{item.verdict.why}, but {error}")
+    record = None if item.verdict.record is None else _too_large(item.verdict.record, error)
+    return replace(item, verdict=Verdict(why=TOO_LARGE, action=Dead(letter), record=record))
 
 
 def _given_back(item: Item, delay: timedelta = GIVE_BACK) -> Item:

@@ -104,7 +104,7 @@ class WorkerNode:
     @property
     def busy(self) -> bool:
         """It runs something."""
-        return not self.node.gone and self.worker is not None and bool(self.worker._running)
+        return not self.node.gone and self.worker is not None and bool(self.worker.flow.running)
 
     @property
     def unstarted(self) -> int:
@@ -112,20 +112,19 @@ class WorkerNode:
         if self.node.gone or self.worker is None:
             return 0
         waiting = self.worker.pool.waiting if isinstance(self.worker.pool, SimulatedPool) else 0
-        return waiting + len(self.worker._returned)
+        return waiting + len(self.worker.flow.returned)
 
     def leftovers(self) -> dict[str, int]:
         """Return what its maps still hold, by their names."""
-        worker = self.worker
-        if worker is None:
+        if self.worker is None:
             return {}
-        receiver, settler = worker._receiver, worker._settler
+        flow = self.worker.flow
         found = {
-            "running": len(worker._running),
-            "returned": len(worker._returned),
-            "held": len(receiver._held),
-            "to settle": len(settler._items),
-            "paced": worker._pace.sync_held + worker._pace.async_held,
+            "running": len(flow.running),
+            "returned": len(flow.returned),
+            "held": len(flow.receiver._held),
+            "to settle": len(flow.settler._items),
+            "paced": flow.pace.sync_held + flow.pace.async_held,
         }
         return {name: count for name, count in found.items() if count}
 

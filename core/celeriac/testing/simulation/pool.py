@@ -11,7 +11,7 @@ from celeriac.errors import TransportError
 from celeriac.protocol import ErrorData, task_message
 from celeriac.testing.simulation.plan import CHILDREN, Death, Kind
 from celeriac.worker.executors.base import Pool
-from celeriac.worker.job import Died, Failed, Interrupted
+from celeriac.worker.job import Died, Expired, Failed, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,13 +145,19 @@ class SimulatedPool(Pool):
                 self._begin(child, job)
 
     def _begin(self, child: Child, job: Job) -> None:
-        plan = self._runs.began(job)
         if not job.is_async:
             child.sync = job
-        act = plan.act(job.header.attempt)
-        child.running[job.seq] = (job, self._loop.call_later(plan.seconds, self._done, child, job, plan, act))
+        child.running[job.seq] = (job, self._run(child, job))
         self._untold.add(job.seq)
         self._loop.call_soon(self._tell_started, job)
+
+    def _run(self, child: Child, job: Job) -> asyncio.TimerHandle:
+        """Run a job, unless it has expired while it waited."""
+        if job.header.expires is not None and job.header.expires <= self._app.clock.now():
+            return self._loop.call_later(0, self._leave, child, job, Expired())
+        plan = self._runs.began(job)
+        act = plan.act(job.header.attempt)
+        return self._loop.call_later(plan.seconds, self._done, child, job, plan, act)
 
     def _tell_started(self, job: Job) -> None:
         """Tell that a job has begun: before it is told how it ended, whenever that is."""

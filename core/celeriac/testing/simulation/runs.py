@@ -59,6 +59,8 @@ class Runs:
         tolerance = EARLY if plan.kind is Kind.EARLY else timedelta(0)
         if plan.not_before is not None and now < plan.not_before - tolerance:
             self._story.broken("delays", f"begun before {plan.not_before}", plan.id)
+        if plan.not_after is not None and now >= plan.not_after:
+            self._story.broken("expiry", f"begun at {now}, expired at {plan.not_after}", plan.id)
         self._check_revoked(job, plan)
         if not job.acks_late or job.ignore_result:
             self._ledger.copy_of(job.delivery).excused = True

@@ -17,6 +17,7 @@ from celeriac.worker.executors.frames import marshalled
 from celeriac.worker.job import (
     Assignment,
     Cancelled,
+    Expired,
     Failed,
     Ignored,
     Refused,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SUCCEEDED, _FAILED, _RETRIED, _OTHER = range(4)
-_OTHERS: dict[str, type[Ignored | Snoozed | Refused | Rejected | Cancelled]] = {
-    kind.__name__: kind for kind in (Ignored, Snoozed, Refused, Rejected, Cancelled)
+_OTHERS: dict[str, type[Ignored | Snoozed | Refused | Rejected | Expired | Cancelled]] = {
+    kind.__name__: kind for kind in (Ignored, Snoozed, Refused, Rejected, Expired, Cancelled)
 }
 _MESSAGE = tuple(each.name for each in fields(Message))
 
@@ -77,7 +78,7 @@ def outcome_to_wire(outcome: Told) -> tuple[Any, ...]:
             return (_FAILED, *_error_to_wire(error), traceback, seconds)
         case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body):
             return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, body)
-        case Ignored() | Snoozed() | Refused() | Rejected() | Cancelled():
+        case Ignored() | Snoozed() | Refused() | Rejected() | Expired() | Cancelled():
             return (_OTHER, type(outcome).__name__, asdict(outcome))
 
 
