@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -30,13 +31,13 @@ def kill_yourself(path: str) -> None:
 async def kill_yourself_soon(path: str) -> None:
     """Run beside others before the end."""
     note(path, "killer")
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task
 async def good(number: int) -> int:
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.2)
     return number
 
 
@@ -54,6 +55,19 @@ def unspeakable() -> None:
         __str__ = __repr__
 
     raise Unspeakable(threading.Lock())
+
+
+@app.task
+def orphan() -> None:
+    """Leave a process behind whose parent is gone."""
+    subprocess.run(["sh", "-c", "sleep 2 &"], check=True)
+
+
+@app.task
+def wait(path: str, seconds: float) -> None:
+    note(path, "begun")
+    time.sleep(seconds)
+    note(path, "done")
 
 
 @app.task(queue="levels")
