@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ logger = logging.getLogger("celeriac")
 PREFIX = "CELERIAC_"
 NOT_SETTINGS = ("CELERIAC_TEST_", "CELERIAC_REQUIRE_", "CELERIAC_PLUGIN_TRACE", "CELERIAC_RUNTIME_DIR")
 FLEETS = ("celery",)
+_BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts with ';' between them
 
 
 def _urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(part for part in value.split(";") if part)
+        return tuple(part for part in _BETWEEN.split(value) if part)
     return tuple(value)
 
 
