@@ -65,5 +65,5 @@ def sever(transport: RedisTransport) -> None:
     """End the connections as a broken network would: without a word."""
     session = transport._session
     assert session is not None
-    for line in session._lines():
-        line._connection._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+    for pipe in session._pipes():
+        pipe._connection._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

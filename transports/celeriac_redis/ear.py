@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from celeriac_redis.line import Line
+from celeriac_redis.pipe import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,11 +61,11 @@ class Inbox(Generic[T]):
         return self._items.popleft()
 
 
-class Ear(Line):
+class Ear(Pipe):
     """The subscribed connection."""
 
     def __init__(self, client: Redis, server: Server, patience: float, lost: Callable[[TransportError], None]) -> None:
-        """Open nothing yet; as `Line`."""
+        """Open nothing yet; as `Pipe`."""
         super().__init__(client, server, patience, lost)
         self._listeners: dict[bytes, list[Callable[[bytes], None]]] = {}
 

@@ -14,7 +14,7 @@ from celeriac.errors import ConnectionLost
 from celeriac_redis import clients
 from celeriac_redis.ear import Ear, Inbox
 from celeriac_redis.layout import Layout
-from celeriac_redis.line import Line
+from celeriac_redis.pipe import Pipe
 from celeriac_redis.watch import Watch
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Session:
 
     Attributes:
         layout: the names of the keys.
-        line: where commands go.
+        pipe: where commands go.
         fleet: Celery may put messages here too.
     """
 
@@ -48,7 +48,7 @@ class Session:
         self._heartbeat = options.heartbeat
         self._on_lost = on_lost
         self._client = clients.client(server, connections=1, patient=True)
-        self.line = self._line()
+        self.pipe = self._pipe()
         self._ear: Ear | None = None
         self._opening = asyncio.Lock()
         self._watches: dict[str, Watch] = {}
@@ -67,7 +67,7 @@ class Session:
         """
         session = cls(await clients.find(addresses), on_lost)
         try:
-            await session.line.open()
+            await session.pipe.open()
         except BaseException:
             await session.close()
             raise
@@ -92,7 +92,7 @@ class Session:
         """
         self.refuse_closed()
         layout = self.layout
-        return await self.line.run(script, layout.keys, (layout.prefix, layout.bell, *arguments))
+        return await self.pipe.run(script, layout.keys, (layout.prefix, layout.bell, *arguments))
 
     async def ask(self, *command: Argument) -> Any:
         """Return the answer to one command.
@@ -101,7 +101,7 @@ class Session:
             TransportError: as `run`.
         """
         self.refuse_closed()
-        return await self.line.send(*command)
+        return await self.pipe.send(*command)
 
     @asynccontextmanager
     async def hearing(self, channel: str, listener: Callable[[bytes], None]) -> AsyncIterator[None]:
@@ -143,7 +143,7 @@ class Session:
             if watch is None:
                 if len(self._watches) >= MOST_WATCHED:
                     return
-                watch = self._watches[name] = Watch(name, self._line())
+                watch = self._watches[name] = Watch(name, self._pipe())
             watch.wake(event)
 
     def lose(self, error: TransportError) -> None:
@@ -161,9 +161,9 @@ class Session:
             await asyncio.gather(self._ticking, return_exceptions=True)
         for watch in self._watches.values():
             await watch.close()
-        for line in (self._ear, self.line):
-            if line is not None:
-                await line.close()
+        for pipe in (self._ear, self.pipe):
+            if pipe is not None:
+                await pipe.close()
         await self._client.aclose()
 
     def _end(self, error: TransportError) -> None:
@@ -174,18 +174,18 @@ class Session:
             event.set()
         for inbox in self._inboxes:
             inbox.fail(error)
-        for line in self._lines():
-            line.fail(error)
+        for pipe in self._pipes():
+            pipe.fail(error)
 
-    def _line(self) -> Line:
-        return Line(self._client, self._server, self._heartbeat, self.lose)
+    def _pipe(self) -> Pipe:
+        return Pipe(self._client, self._server, self._heartbeat, self.lose)
 
-    def _lines(self) -> list[Line]:
-        watched = [watch.line for watch in self._watches.values()]
-        return [self.line, *watched] if self._ear is None else [self.line, self._ear, *watched]
+    def _pipes(self) -> list[Pipe]:
+        watched = [watch.pipe for watch in self._watches.values()]
+        return [self.pipe, *watched] if self._ear is None else [self.pipe, self._ear, *watched]
 
     async def _tick(self) -> None:
         while self._error is None:
             await asyncio.sleep(self._heartbeat / TICKS)
-            for line in self._lines():
-                line.tend(self._heartbeat)
+            for pipe in self._pipes():
+                pipe.tend(self._heartbeat)

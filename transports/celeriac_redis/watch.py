@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from celeriac.errors import TransportError
 
 if TYPE_CHECKING:
-    from celeriac_redis.line import Line
+    from celeriac_redis.pipe import Pipe
 
 BLOCK = 5  # seconds that the server waits before it answers "nothing"; the answer shows that it lives
 
@@ -21,14 +21,14 @@ BLOCK = 5  # seconds that the server waits before it answers "nothing"; the answ
 class Watch:
     """One list, and who sleeps until there is something in it."""
 
-    def __init__(self, name: str, line: Line) -> None:
+    def __init__(self, name: str, pipe: Pipe) -> None:
         """Begin when somebody sleeps.
 
         Args:
             name: the list's key.
-            line: a connection of its own, not open yet.
+            pipe: a connection of its own, not open yet.
         """
-        self.line = line
+        self.pipe = pipe
         self._name = name
         self._sleepers: set[asyncio.Event] = set()
         self._somebody = asyncio.Event()
@@ -43,18 +43,18 @@ class Watch:
         """Stop looking."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self.line.close()
+        await self.pipe.close()
 
     async def _run(self) -> None:
         try:
-            await self.line.open()
+            await self.pipe.open()
             while True:
                 await self._somebody.wait()
-                found = await self.line.send("BLMOVE", self._name, self._name, "RIGHT", "RIGHT", BLOCK, blocking=BLOCK)
+                found = await self.pipe.send("BLMOVE", self._name, self._name, "RIGHT", "RIGHT", BLOCK, blocking=BLOCK)
                 if found is not None:
                     sleepers, self._sleepers = self._sleepers, set()
                     self._somebody.clear()
                     for sleeper in sleepers:
                         sleeper.set()
         except TransportError as error:
-            self.line.fail(error)
+            self.pipe.fail(error)

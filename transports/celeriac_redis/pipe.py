@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BROKEN = (RedisError, OSError, asyncio.IncompleteReadError)
 
 
-class Line:
+class Pipe:
     """A connection of its own, and what waits for an answer on it.
 
     Attributes:
