@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+PASSWORD = "another than that of the tests"  # noqa: S105 - of a server that lives as long as its test
+
+
 @pytest.fixture(scope="module")
 def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server that wants a password."""
     require_redis_server()
-    with RedisServer(tmp_path_factory.mktemp("redis"), password="not-open-sesame") as server:
+    with RedisServer(tmp_path_factory.mktemp("redis"), password=PASSWORD) as server:
         yield server
 
 

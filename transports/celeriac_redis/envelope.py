@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TYPE, VALUE = "__type__", "__value__"
 EXTENDED = {TYPE, VALUE}
+AS_BYTES = ("bytes", "base64")  # no set: what is compared with it may be anything
 OWN_PROPERTY = "celeriac"
 REDELIVERED = "redelivered"
 _RETURNED = re.compile(rb'^{"celeriac-returns": ?\[(\d+), ?(\d+)\],')
@@ -91,6 +92,7 @@ def decode(envelope: bytes, levels: int) -> Received:
     """
     try:
         read = json.loads(envelope)
+        headers = _plain(_table(read.get("headers"))) if isinstance(read, dict) else {}
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
@@ -98,7 +100,6 @@ def decode(envelope: bytes, levels: int) -> Received:
     properties = _table(read.get("properties"))
     info = _table(properties.get("delivery_info"))
     own = _table(properties.get(OWN_PROPERTY))
-    headers = _plain(_table(read.get("headers")))
     redelivered = info.get(REDELIVERED) is True
     if redelivered:
         headers.pop(REDELIVERED, None)  # kombu's restore writes it here too
@@ -157,7 +158,7 @@ def _extended(value: Any) -> Any:
         except UnicodeDecodeError:
             return {TYPE: "base64", VALUE: b64encode(value).decode("ascii")}
     if isinstance(value, Mapping):
-        if value.keys() == EXTENDED and value[TYPE] in {"bytes", "base64"}:
+        if value.keys() == EXTENDED and value[TYPE] in AS_BYTES:
             raise Unsupported(f"a header table of {TYPE} and {VALUE} means bytes on Redis; give it another key")
         return {str(key): _extended(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -33,7 +33,7 @@ for place = 7, #ARGV do
 end
 
 local taken = { whole(moment), '', table.concat(places, ',') }
-local kept, index = {}, {}
+local kept, index, failed = {}, {}, nil
 
 local function take(from, most)
   local tail = tail_of(from.queue)
@@ -42,7 +42,11 @@ local function take(from, most)
     if most <= 0 then
       break
     end
-    local envelopes = call('RPOP', list_of(from.queue, level), most)
+    local envelopes = redis.pcall('RPOP', list_of(from.queue, level), most)
+    if envelopes and envelopes.err then
+      failed = envelopes -- somebody else's key; what was taken from other lists is not to be lost with it
+      envelopes = nil
+    end
     for _, envelope in ipairs(envelopes or {}) do
       local tag = ARGV[3] .. whole(serial) .. ':' .. level
       serial = serial + 1
@@ -77,6 +81,9 @@ in_runs('HSET', UNACKED, kept, 2)
 in_runs('ZADD', INDEX, index, 2)
 
 if #kept == 0 then
+  if failed then
+    return failed
+  end
   local next
   for _, from in ipairs(open) do
     for _, key in ipairs({ delayed_of(from.queue), held_of(from.queue) }) do

@@ -119,8 +119,12 @@ end
 local function promote(queue, moment)
   local key = delayed_of(queue)
   local due = call('ZRANGEBYSCORE', key, '-inf', whole(moment), 'LIMIT', 0, MOST_PROMOTED)
-  for _, member in ipairs(due) do
-    call('LPUSH', list_of(queue, sub(member, 1, 1)), sub(member, 2))
+  for place, member in ipairs(due) do
+    local pushed = redis.pcall('LPUSH', list_of(queue, sub(member, 1, 1)), sub(member, 2))
+    if type(pushed) == 'table' then -- somebody else's key: what was pushed before is not to be pushed again
+      in_runs('ZREM', key, { unpack(due, 1, place - 1) })
+      error(pushed.err)
+    end
   end
   if #due > 0 then
     call('ZREMRANGEBYRANK', key, 0, #due - 1)

@@ -152,7 +152,7 @@ local function store(start, found, moment)
       local length = redis.pcall('LPUSH', list, unpack(run.envelopes, from, to))
       if type(length) == 'table' then
         for place = from, to do
-          receipts[run.numbers[place]] = length.err
+          receipts[run.numbers[place]] = length.err .. ' (' .. list .. ')'
         end
       elseif length == to - from + 1 then
         wake(run.queue) -- the list was empty: somebody may sleep
