@@ -15,9 +15,9 @@ from celeriac.results import ResultRecord, ResultStore, StoreCapabilities
 from celeriac.states import FINAL, PENDING
 from celeriac_redis.address import parse_all
 from celeriac_redis.errors import KeyOfAnotherType
-from celeriac_redis.link import Link
-from celeriac_redis.listener import Listener
-from celeriac_redis.records import MANY, MILLISECOND, WAITING_KEPT, Keys, entry, portions, record_of
+from celeriac_redis.results.link import Link
+from celeriac_redis.results.listener import Listener
+from celeriac_redis.results.records import MANY, MILLISECOND, WAITING_KEPT, Keys, entry, portions, record_of
 from celeriac_redis.scripts import Script
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from celeriac.errors import ConnectionLost, TransportError
-from celeriac_redis.line import MANY, Line
+from celeriac_redis.results.line import MANY, Line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
