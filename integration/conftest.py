@@ -11,11 +11,13 @@ the test's own (`redis_server.RedisServer`).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from contextlib import ExitStack
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, which change to the user rabbitmq
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
+CELERY = "celery[redis]==5.7.0"
+CELERY_ENVIRONMENT = Path(__file__).parent.parent / ".bench" / "celery"
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
 
@@ -109,6 +113,20 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     require_redis_server()
     with RedisServer(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def celery_python() -> Path:
+    """The Python of an environment with a real Celery and its Redis driver; made at the first use."""
+    python = CELERY_ENVIRONMENT / "bin" / "python"
+    CELERY_ENVIRONMENT.parent.mkdir(exist_ok=True)
+    with CELERY_ENVIRONMENT.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one run may want it
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", CELERY_ENVIRONMENT], check=True)
+        if subprocess.run([python, "-c", "import celery, redis"], capture_output=True, check=False).returncode:
+            subprocess.run([python, "-m", "pip", "install", "-q", CELERY], check=True)
+    return python
 
 
 def require_redis_server() -> None:

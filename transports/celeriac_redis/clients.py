@@ -21,12 +21,13 @@ from celeriac.errors import ConnectionLost
 from celeriac_redis.errors import Misconfigured, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from celeriac_redis.address import Address
 
 NO_EVICTION = "noeviction"
-RESP2 = 2  # says the same in every release of redis-py and to every server
+# RESP2 means the same in every release of redis-py and to every server
+ONCE: Mapping[str, Any] = {"retry": Retry(NoBackoff(), 0), "retry_on_error": [], "protocol": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +77,17 @@ def client(server: Server, *, connections: int, patient: bool = False) -> Redis:
         patient: wait for an answer for as long as it takes: for commands that block, and for pub/sub. Whoever uses it
             sees to it that the link lives.
     """
-    options = server.address.options
-    return _client(
-        _target(server.address, server.host, server.port)
-        | {
-            "db": server.address.database,
-            "username": server.address.user,
-            "password": server.address.password,
-            "socket_timeout": None if patient else options.heartbeat,
-            "health_check_interval": 0 if patient else options.heartbeat,
-        },
-        connections,
-    )
+    return _client(_arguments(server, patient=patient), connections)
+
+
+def connection(server: Server) -> Connection:
+    """Return one connection without a client, for pub/sub: its answers are awaited for as long as they take.
+
+    Opens nothing. Whoever uses it sees to it that the link lives.
+    """
+    kwargs = _arguments(server, patient=True)
+    made: Connection = kwargs.pop("connection_class")(**kwargs, **ONCE)
+    return made
 
 
 async def _found(address: Address) -> Server:
@@ -180,7 +180,7 @@ async def _facts(asked: Redis) -> dict[str, Any]:
 
 
 def _target(address: Address, host: str, port: int | None) -> dict[str, Any]:
-    """Return the kind of connection and its arguments."""
+    """Return the kind of connection and its arguments, but for the login."""
     options = address.options
     common: dict[str, Any] = {"socket_connect_timeout": options.connect_timeout}
     if port is None:
@@ -198,15 +198,20 @@ def _target(address: Address, host: str, port: int | None) -> dict[str, Any]:
     }
 
 
+def _arguments(server: Server, *, patient: bool) -> dict[str, Any]:
+    """Return the kind of connection and its arguments, the login among them."""
+    heartbeat = server.address.options.heartbeat
+    return _target(server.address, server.host, server.port) | {
+        "db": server.address.database,
+        "username": server.address.user,
+        "password": server.address.password,
+        "socket_timeout": None if patient else heartbeat,
+        "health_check_interval": 0 if patient else heartbeat,
+    }
+
+
 def _client(kwargs: dict[str, Any], connections: int) -> Redis:
-    pool = BlockingConnectionPool(
-        max_connections=connections,
-        timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        protocol=RESP2,
-        **kwargs,
-    )
+    pool = BlockingConnectionPool(max_connections=connections, timeout=None, **ONCE, **kwargs)
     return Redis.from_pool(pool)
 
 
