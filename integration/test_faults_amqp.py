@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import with_vhost
@@ -10,9 +11,11 @@ from scene import BOUND, HEARTBEAT, Scene, client
 from witness import Witness, until
 from worker_process import WorkerProcess
 
-from celeriac import App
 from celeriac.errors import ConnectionLost, PublishUnconfirmed
 from celeriac.testing import FaultProxy
+
+if TYPE_CHECKING:
+    from celeriac import App
 
 USER = "celeriac-test"
 

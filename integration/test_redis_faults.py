@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from celeriac.transport import Transport
 
 
+PASSWORD = "open-sesame"  # noqa: S105 - of a server that lives as long as its test
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     require_redis_server()
     folder = tmp_path_factory.mktemp("faults")
     path = folder / "ran"
     path.touch()
-    with RedisServer(folder / "redis", appendonly=True, password="secret") as server, FaultProxy(server.url) as proxy:
+    server = RedisServer(folder / "redis", appendonly=True, password=PASSWORD)
+    with server, FaultProxy(server.url) as proxy:
         url = f"{proxy.url(server.url)}?heartbeat={HEARTBEAT}&lease=3"
         with WorkerProcess("sums", url, "-c", "1") as worker, client(url) as app:
             worker.ready()
@@ -45,7 +49,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             scene.is_well(time.monotonic(), "nothing")
             yield scene
             assert worker.terminate() == 0
-            assert not any("secret" in line for line in worker.lines)
+            assert not any(PASSWORD in line for line in worker.lines)
 
 
 def test_reset(scene) -> None:
@@ -104,12 +108,12 @@ def test_the_server_becomes_a_replica_for_a_while(scene) -> None:
 def test_the_password_is_changed_and_changed_back(scene) -> None:
     seen = len(scene.worker.lines)
     scene.node.say("CONFIG", "SET", "requirepass", "another")
-    scene.node.password = "another"
+    scene.node.password = "another"  # noqa: S105 - of a server that lives as long as its test
     scene.node.say("CLIENT", "KILL", "TYPE", "normal")
     until(lambda: any("refused" in line for line in scene.worker.lines[seen:]), BOUND)
     assert scene.try_to_send() is None
-    scene.node.say("CONFIG", "SET", "requirepass", "secret")
-    scene.node.password = "secret"
+    scene.node.say("CONFIG", "SET", "requirepass", PASSWORD)
+    scene.node.password = PASSWORD
     scene.is_well(time.monotonic(), "password changed")
 
 
@@ -277,10 +281,7 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
             other.delete(f"{prefix}{name}")
             other.set(f"{prefix}{name}", "somebody else's")
             with pytest.raises(TransportError, match=r"type|WRONGTYPE"):
-                async with transport.consume(["wrong"], prefetch=10) as consumer:
-                    await consumer.receive(10, 1)
-                    (receipt,) = await transport.publish([Message(id="other", routing_key="wrong")])
-                    raise TransportError(receipt.detail)
+                await _use(transport)
             other.delete(f"{prefix}{name}")
             for kept, value in before.items():
                 other.restore(kept, 0, value)
@@ -289,6 +290,13 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
             assert delivery.message.id == "kept"
 
     opened(redis_url, test)
+
+
+async def _use(transport: Transport) -> None:
+    async with transport.consume(["wrong"], prefetch=10) as consumer:
+        await consumer.receive(10, 1)
+        (receipt,) = await transport.publish([Message(id="other", routing_key="wrong")])
+        raise TransportError(receipt.detail)
 
 
 def test_what_nobody_holds_any_more_is_taken_back_exactly_once(redis_url) -> None:

@@ -13,7 +13,10 @@ end
 if ARGV[3] == 'check' then
   return { 'stored' }
 end
-local receipts = store(5, found, now())
+local receipts, failed = store(5, found, now())
+if failed then
+  return failed
+end
 for number = 1, count do
   if receipts[number] ~= '' then
     return { 'stored', unpack(receipts) }

@@ -116,7 +116,7 @@ local function routes(start, count)
 end
 
 -- Store routed messages. Returns for each "" if it is stored, "exchange" or "queue" if it is not routed, or what Redis
--- says against it.
+-- says against it; nil and an error if Redis takes no messages at all.
 local function store(start, found, moment)
   local receipts, lists, order = {}, {}, {}
   for number, queues in ipairs(found) do
@@ -151,6 +151,9 @@ local function store(start, found, moment)
       local to = math.min(from + MOST - 1, #run.envelopes)
       local length = redis.pcall('LPUSH', list, unpack(run.envelopes, from, to))
       if type(length) == 'table' then
+        if not find(length.err, 'WRONGTYPE', 1, true) and not find(length.err, 'OOM', 1, true) then
+          return nil, length
+        end
         for place = from, to do
           receipts[run.numbers[place]] = length.err .. ' (' .. list .. ')'
         end

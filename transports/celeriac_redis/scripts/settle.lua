@@ -106,7 +106,8 @@ for number = #deliveries, 1, -1 do
 end
 for number, one in ipairs(deliveries) do
   if one.found then
-    for _, receipt in ipairs(store(one.start, one.found, moment)) do
+    local stored, failed = store(one.start, one.found, moment)
+    for _, receipt in ipairs(stored or { failed.err }) do
       if receipt ~= '' then
         clean()
         return { 'failed', receipt }
