@@ -20,7 +20,7 @@ from worker_process import WorkerProcess
 from celeriac import App
 from celeriac.clock import SystemClock
 from celeriac.errors import ConnectionLost, PublishNacked, TransportError
-from celeriac.message import Message, Move, Outcome, Settlement, SettleReceipt
+from celeriac.message import ACK, Dead, DeadLetter, Message, Move, Outcome, Requeue, Settlement, SettleReceipt
 from celeriac.testing import FaultProxy
 from celeriac.topology import Queue, Topology
 from celeriac_redis.transport import RedisTransport
@@ -243,8 +243,18 @@ def test_a_full_server_refuses_and_still_acknowledges(tmp_path) -> None:
                     assert receipt.outcome is Outcome.NACKED, receipt
                 except TransportError as error:
                     assert "maxmemory" in str(error)  # noqa: PT017 - either is an answer
-                receipts = await consumer.settle([Settlement(delivery.token) for delivery in held])
+                actions = [ACK, Dead(DeadLetter(reason="full")), Requeue(timedelta(seconds=0.1)), Requeue()]
+                receipts = await consumer.settle(
+                    [Settlement(one.token, action) for one, action in zip(held, [*actions, *[ACK] * 6], strict=True)]
+                )
                 assert set(receipts) == {SettleReceipt.DONE}
+                again: list[str] = []
+                while len(again) < 42:
+                    batch = await consumer.receive(10, 2)
+                    assert batch, "what is delayed falls due, and is taken"
+                    again += [delivery.message.id for delivery in batch]
+                    await consumer.settle([Settlement(delivery.token) for delivery in batch])
+                assert {held[2].message.id, held[3].message.id} <= {*again}
                 await asyncio.to_thread(server.say, "CONFIG", "SET", "maxmemory", "0")
                 assert (await transport.publish(messages[:1]))[0].ok
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celeriac.redis")
 
 LOOK_AGAIN = 1.0  # seconds: who sleeps is woken; this is for what nobody tells, as a lease that ended early
+SOONEST = 0.001  # seconds until the next look for what falls due
 NOT_OURS = ""
 
 
@@ -197,7 +198,7 @@ class RedisConsumer(Consumer):
             until = moment(now + self._lease)
             for at in range(3, len(answer), 3):
                 self._fetched.append(self._delivery(queues[answer[at] - 1], answer[at + 1], answer[at + 2], until))
-            return (int(next_due) - now) * MICROSECOND.total_seconds() if next_due else None
+            return max(SOONEST, (int(next_due) - now) * MICROSECOND.total_seconds()) if next_due else None
         finally:
             self._claiming = None
 

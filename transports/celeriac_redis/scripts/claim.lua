@@ -16,9 +16,7 @@ local room = tonumber(ARGV[5])
 local until_ = whole(moment + tonumber(ARGV[6]))
 local taken_at = format('%.6f', moment / 1000000)
 
--- keys of another type must fail here, before anything is taken
-call('HLEN', UNACKED)
-call('ZCARD', INDEX)
+begin()
 
 local open, places = {}, {}
 for place = 7, #ARGV do

@@ -10,6 +10,7 @@ local priorities = levels_of(queue)
 if not priorities then
   return {}
 end
+begin()
 local moment = now()
 while reclaim(queue, moment) == MOST_RECLAIMED do end
 while promote(queue, moment) == MOST_PROMOTED do end
