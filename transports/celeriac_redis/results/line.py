@@ -118,8 +118,9 @@ class Line:
         try:
             with mapped(self.server):
                 await self._connection.send_command(*command, check_health=False)
-        except TransportError as error:
-            self._lost(error)
+        except BaseException as error:  # a cancelled one, too, has closed the connection
+            lost = error if isinstance(error, TransportError) else ConnectionLost(f"{self.server}: interrupted")
+            self._lost(lost)
             raise
 
     async def _read(self) -> None:

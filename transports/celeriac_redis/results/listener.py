@@ -159,7 +159,9 @@ class Listener:
         try:
             if not isinstance(error, ConnectionLost):
                 raise error
-            await (await self._ready()).confirmed()
+            line = await self._ready()
+            await self._subscribe(line, [*self._watches])  # whoever opened it may have been cancelled before
+            await line.confirmed()
         except TransportError as reason:
             self._fail(reason)
         else:
