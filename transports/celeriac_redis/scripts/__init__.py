@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 
 class Script:
-    """One script, known to the server by its hash."""
+    """One script, known to the server by its hash.
 
-    def __init__(self, name: str) -> None:
-        """Read ``name.lua``."""
-        self.name = name
-        self.text = files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
-        self._hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+    Attributes:
+        name: of its last file.
+        text: what the server is given.
+        hash: what the server knows it by.
+    """
+
+    def __init__(self, *names: str) -> None:
+        """Read ``name.lua`` of each, one after the other: what several scripts share stands in files of its own."""
+        self.name = names[-1]
+        self.text = "\n".join(files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
+        self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, client: Redis, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
         """Run it in one step; the server is given its text where it does not have it.
@@ -33,6 +39,6 @@ class Script:
         """
         said = (len(keys), *keys, *arguments)
         try:
-            return await client.execute_command("EVALSHA", self._hash, *said)  # type: ignore[no-untyped-call]
+            return await client.execute_command("EVALSHA", self.hash, *said)  # type: ignore[no-untyped-call]
         except NoScriptError:  # a new server, or one that was started again: nothing was run
             return await client.execute_command("EVAL", self.text, *said)  # type: ignore[no-untyped-call]
