@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 from shutil import which
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Self
 
 import redis
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 PROGRAM = which("redis-server") or which("valkey-server")
@@ -52,7 +53,7 @@ class RedisServer:
         assert PROGRAM is not None, "redis-server is not installed"
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.port, self.password = folder, free_port(), password
-        self.path = folder / "socket"
+        self.path = Path(gettempdir()) / f"celeriac-{self.port}.sock"  # a socket's path has at most 107 bytes
         self._program = PROGRAM
         self._settings = {
             "port": str(self.port),
@@ -95,14 +96,15 @@ class RedisServer:
             self.process = subprocess.Popen([self._program, config], stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
 
     def kill(self) -> None:
         """Kill -9 it, if it runs."""
         self.process.kill()
         self.process.wait()
+        self.path.unlink(missing_ok=True)
 
     def freeze(self) -> None:
         """Stop it as a debugger would: its connections stay, and nothing is answered."""
@@ -118,6 +120,10 @@ class RedisServer:
             port=self.port, password=self.password, decode_responses=True, **{"socket_timeout": 5, **options}
         )
 
+    def log(self) -> str:
+        """Return what it has told of itself."""
+        return (self.folder / "log").read_text()
+
     def say(self, *command: object) -> object:
         """Return what it answers to one command."""
         with self.client() as client:
@@ -128,7 +134,7 @@ class RedisServer:
         deadline = time.monotonic() + PATIENCE
         with self.client() as client:
             while client.info("replication").get("master_link_status") != "up":
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                assert time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
 
     def _answers(self) -> bool:

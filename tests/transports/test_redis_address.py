@@ -167,6 +167,7 @@ def test_addresses_of_one_cluster_agree() -> None:
         (exceptions.ResponseError("BUSY Redis is busy running a script."), ConnectionLost, "busy"),
         (exceptions.AuthenticationError("WRONGPASS invalid"), AccessRefused, "password"),
         (exceptions.NoPermissionError("this user has no permissions"), AccessRefused, "permission"),
+        (exceptions.ResponseError("The user executing the script can't publish"), AccessRefused, "permission"),
         (exceptions.ResponseError("DB index is out of range"), AccessRefused, "'databases'"),
         (exceptions.OutOfMemoryError("command not allowed"), ServerFull, "maxmemory"),
         (exceptions.ResponseError("-OOM command not allowed script: x, on @user_script:1"), ServerFull, "maxmemory"),

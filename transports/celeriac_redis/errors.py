@@ -35,6 +35,7 @@ NOT_NOW = (
 )
 WRONG_TYPE = "WRONGTYPE"
 FULL = "OOM"
+IN_SCRIPT = "The user executing the script can't"  # how Redis 7.0 says NOPERM there
 
 
 class Misconfigured(ConfigurationError, TransportError):
@@ -72,7 +73,7 @@ def redis_error(error: Exception, where: object) -> TransportError:
             return AccessRefused(
                 f"{where} has no such database; its setting 'databases' says how many it has (0 to n-1)"
             )
-        case _ if isinstance(error, REFUSALS) or text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
+        case _ if isinstance(error, REFUSALS) or text.startswith(("NOAUTH", "WRONGPASS", "NOPERM", IN_SCRIPT)):
             return AccessRefused(f"{where} refused the user, the password or a permission: {text}")
         case exceptions.ReadOnlyError():
             return ConnectionLost(f"{where} is a replica, which cannot be written: {text}")

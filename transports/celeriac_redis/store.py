@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celeriac.errors import ConnectionLost, TransportError
 from celeriac.results import ResultRecord, ResultStore, StoreCapabilities
 from celeriac.states import FINAL, PENDING
 from celeriac_redis.address import parse_all
+from celeriac_redis.clients import find
 from celeriac_redis.errors import KeyOfAnotherType
 from celeriac_redis.results.link import Link
 from celeriac_redis.results.listener import Listener
@@ -23,21 +25,19 @@ from celeriac_redis.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from redis.asyncio import Redis
-
     from celeriac.clock import Clock
     from celeriac.transport import Transport
 
 logger = logging.getLogger("celeriac.redis")
 
 OF_ANOTHER_TYPE = -1  # what a script answers for a key that is no string
-PUT, GET, JOIN = Script("put"), Script("get"), Script("join")
+PUT, GET, FORGET, JOIN = Script("put"), Script("get"), Script("forget"), Script("join")
 
 
 class RedisStore(ResultStore):
     """``redis://host/0?prefix=shop``. A final state is kept for a day, any other for 30 days.
 
-    Two connections for commands, and one on which everyone who waits is told, opened for the first who does.
+    One connection for commands, and one on which everyone who waits is told, opened for the first who does.
 
     A task that is sent is written as PENDING, so that an id that nobody sent is told apart; Celery's clients read that
     as what they take a missing key for. With ``?fleet=celery`` it is not written, and no id is called unknown: a Celery
@@ -63,7 +63,7 @@ class RedisStore(ResultStore):
         if self._link is None:
             link = Link(self._addresses)
             await link.open()
-            self._link, self._listener = link, Listener(link.server)
+            self._link, self._listener = link, Listener(partial(find, self._addresses))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,8 +131,7 @@ class RedisStore(ResultStore):
         """Drop what is stored of ``ids``."""
         link = self._opened()
         for start in range(0, len(ids), MANY):
-            keys = [self._keys.task(one) for one in ids[start : start + MANY]]
-            await link.run_again(_unlink, keys)
+            await link.run_again(FORGET, [self._keys.task(one) for one in ids[start : start + MANY]], ())
 
     async def join(self, group: str, member: str, size: int) -> bool:
         """Add ``member`` to ``group``, which is forgotten 30 days after its last one."""
@@ -175,7 +174,3 @@ class RedisStore(ResultStore):
         if self._link is None:
             raise ConnectionLost(f"the result store {self._addresses[0]} is not open")
         return self._link
-
-
-async def _unlink(client: Redis, keys: Sequence[bytes]) -> None:
-    await client.unlink(*keys)

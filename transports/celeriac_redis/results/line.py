@@ -1,102 +1,92 @@
-"""One pub/sub connection: subscribes, tells what it hears, and notices when the link is dead.
-
-redis-py's own ``PubSub`` connects again by itself, without a word; what was published meanwhile is then missed. This
-one ends instead, once and for all, and says so.
-"""
+"""A store's connections: one for commands, one that is subscribed. Each ends once and for all when it is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConnectionLost, TransportError
-from celeriac_redis.clients import connection
-from celeriac_redis.errors import mapped
+from celeriac_redis.clients import client
+from celeriac_redis.pipe import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from celeriac_redis.clients import Server
 
-logger = logging.getLogger("celeriac.redis")
-
 MANY = 1000  # channels in one command
+TICKS = 4  # in a heartbeat
+MESSAGE = b"message"
+CONFIRMATIONS = (b"subscribe", b"unsubscribe")
 
 
-class Line:
-    """Open from `open` until `close`, or until it is lost.
+class Line(Pipe):
+    """A pipe that looks after itself: one that is silent for two heartbeats is lost."""
 
-    Attributes:
-        server: where it leads.
-        channels: what was subscribed to on it, confirmed or not.
-        error: why it is lost; ``None`` while it is not.
-    """
-
-    def __init__(
-        self, server: Server, hear: Callable[[bytes, bytes], None], on_end: Callable[[TransportError], None]
-    ) -> None:
+    def __init__(self, server: Server, lost: Callable[[TransportError], None]) -> None:
         """Open nothing.
 
         Args:
             server: where to.
-            hear: called with channel and message.
-            on_end: called once when it is lost, not when it is closed.
+            lost: called once when it is lost, not when it is closed.
         """
-        self.server = server
-        self.channels: set[bytes] = set()
-        self.error: TransportError | None = None
-        self._hear = hear
-        self._on_end = on_end
+        self._client = client(server, connections=1, patient=True)  # it only knows how to connect
         self._heartbeat = server.address.options.heartbeat
-        self._connection = connection(server)
-        self._fences: dict[bytes, asyncio.Future[None]] = {}
-        self._numbers = itertools.count(1)
-        self._reader: asyncio.Task[None] | None = None
+        self._connect_timeout = server.address.options.connect_timeout
+        super().__init__(self._client, server, self._heartbeat, lost)
 
     async def open(self) -> None:
-        """Connect, and begin to listen.
+        """Connect.
 
         Raises:
-            ConnectionLost: nobody answers.
+            ConnectionLost: nobody answers in time.
             AccessRefused: we are refused.
         """
         try:
-            with mapped(self.server):
-                async with asyncio.timeout(self.server.address.options.connect_timeout):
-                    await self._connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(self._connect_timeout):
+                await super().open()
+        except TimeoutError as error:
+            await self.close()
+            raise ConnectionLost(f"{self._server}: no answer within {self._connect_timeout:g} s") from error
         except BaseException:
-            await self._connection.disconnect(nowait=True)
+            await self.close()
             raise
-        self._reader = asyncio.create_task(self._read())
+        self._tasks.append(asyncio.create_task(self._tick()))
 
-    async def close(self) -> None:
-        """Let go of it, without telling `on_end`. Idempotent."""
-        self._end(ConnectionLost(f"{self.server}: closed"))
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        await self._connection.disconnect(nowait=True)
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat / TICKS)
+            self.tend(self._heartbeat)
 
-    async def subscribe(self, channels: Iterable[bytes]) -> None:
-        """Subscribe to those of at most `MANY` that it does not have yet; `confirmed` says when they are.
 
-        What is said is on its way, in order, before this waits for anything.
-        """
+class SubscribedLine(Line):
+    """A line that hears what is published.
+
+    redis-py's own ``PubSub`` connects again by itself, without a word; what was published meanwhile is then missed.
+
+    Attributes:
+        channels: what was subscribed to, confirmed or not.
+    """
+
+    def __init__(
+        self, server: Server, hear: Callable[[bytes, bytes], None], lost: Callable[[TransportError], None]
+    ) -> None:
+        """Open nothing; ``hear`` is called with channel and message."""
+        super().__init__(server, lost)
+        self.channels: set[bytes] = set()
+        self._hear = hear
+
+    def subscribe(self, channels: Iterable[bytes]) -> None:
+        """Subscribe to those that it does not have yet; `confirmed` says when they are."""
         fresh = [channel for channel in channels if channel not in self.channels]
         self.channels.update(fresh)
-        if fresh:
-            await self._say("SUBSCRIBE", *fresh)
+        self._say(b"SUBSCRIBE", fresh)
 
-    async def unsubscribe(self, channels: Iterable[bytes]) -> None:
-        """Subscribe no more to those of at most `MANY` that it has; as `subscribe`."""
+    def unsubscribe(self, channels: Iterable[bytes]) -> None:
+        """Subscribe no more to those that it has."""
         known = [channel for channel in channels if channel in self.channels]
         self.channels.difference_update(known)
-        if known:
-            await self._say("UNSUBSCRIBE", *known)
+        self._say(b"UNSUBSCRIBE", known)
 
     async def confirmed(self) -> None:
         """Return once the server has done all that was said to it so far.
@@ -104,75 +94,19 @@ class Line:
         Raises:
             TransportError: the line was lost before.
         """
-        token = b"%d" % next(self._numbers)
-        done = self._fences[token] = asyncio.get_running_loop().create_future()
-        try:
-            await self._say("PING", token)
-            await done
-        finally:
-            self._fences.pop(token, None)
+        await self.send("PING")
 
-    async def _say(self, *command: bytes | str) -> None:
-        if self.error is not None:  # the connection would open itself again
-            raise ConnectionLost(str(self.error)) from self.error
-        try:
-            with mapped(self.server):
-                await self._connection.send_command(*command, check_health=False)
-        except TransportError as error:
-            self._lost(error)
-            raise
+    def answered(self, answer: Any) -> None:
+        """Hear a message; a confirmation answers nobody's question; an error is that of a subscription."""
+        if isinstance(answer, list) and answer[0] == MESSAGE:
+            self._hear(answer[1], answer[2])
+        elif isinstance(answer, Exception):
+            self.fail(answer if isinstance(answer, TransportError) else ConnectionLost(f"{self._server}: {answer}"))
+        elif not (isinstance(answer, list) and answer[0] in CONFIRMATIONS):
+            super().answered(answer)
 
-    async def _read(self) -> None:
-        """Read until the line is lost, and tell so, whatever the reason."""
-        try:
-            with mapped(self.server):
-                await self._read_on()
-        except TransportError as error:
-            self._lost(error)
-        except Exception as error:  # nobody may wait for a line that nobody reads
-            logger.exception("cannot go on reading from %s", self.server)
-            self._lost(_caused(ConnectionLost(f"{self.server}: {error!r}"), error))
-        with suppress(Exception):  # it is lost anyway
-            await self._connection.disconnect(nowait=True)
-
-    async def _read_on(self) -> None:
-        """Read; a line that is silent for two heartbeats is lost."""
-        asked = False
-        while True:
-            said = await self._connection.read_response(timeout=self._heartbeat, disconnect_on_error=False)
-            if said is not None:
-                asked = False
-                self._told(said)
-            elif asked:
-                raise ConnectionLost(f"{self.server}: no answer within {self._heartbeat:g} s")
-            else:
-                asked = True
-                await self._say("PING", b"")
-
-    def _told(self, said: Any) -> None:
-        """Take one message: a published one, the answer to a ping, or a confirmation, of which nobody wants to know."""
-        match said:
-            case [b"message", bytes(channel), bytes(message)]:
-                self._hear(channel, message)
-            case [b"pong", bytes(token)] | bytes(token):  # the second form as long as nothing is subscribed to
-                fence = self._fences.get(token)
-                if fence is not None and not fence.done():
-                    fence.set_result(None)
-
-    def _lost(self, error: TransportError) -> None:
+    def _say(self, command: bytes, channels: list[bytes]) -> None:
         if self.error is None:
-            self._end(error)
-            self._on_end(error)
-
-    def _end(self, error: TransportError) -> None:
-        if self.error is None:
-            self.error = error
-        for fence in self._fences.values():
-            if not fence.done():
-                fence.set_exception(error)
-                fence.exception()  # read here: whoever waits for it may be gone
-
-
-def _caused(error: ConnectionLost, cause: BaseException) -> ConnectionLost:
-    error.__cause__ = cause
-    return error
+            for start in range(0, len(channels), MANY):
+                self._outgoing += self._connection.pack_command(command, *channels[start : start + MANY])
+                self._wanted.set()

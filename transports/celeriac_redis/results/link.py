@@ -1,26 +1,20 @@
-"""A store's few connections for commands, and where they lead: looked for anew after each loss."""
+"""A store's connection for commands: opened anew after each loss, to wherever the server is then."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConnectionLost
-from celeriac_redis.clients import client, find
-from celeriac_redis.errors import mapped
+from celeriac_redis.clients import find
+from celeriac_redis.results.line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from redis.asyncio import Redis
-
+    from celeriac.errors import TransportError
     from celeriac_redis.address import Address
-    from celeriac_redis.clients import Server
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-CONNECTIONS = 2  # for commands: one that carries much leaves the other for those that are short
+    from celeriac_redis.scripts import Argument, Script
 
 
 class Link:
@@ -29,62 +23,54 @@ class Link:
     def __init__(self, addresses: Sequence[Address]) -> None:
         """Open nothing."""
         self._addresses = addresses
-        self._server: Server | None = None
-        self._client: Redis | None = None
-        self._doubtful = True
+        self._line: Line | None = None
         self._lock = asyncio.Lock()
+        self._closed = False
 
     async def open(self) -> None:
-        """Find the server; raises as `celeriac_redis.clients.find`."""
-        await self.server()
+        """Find the server and connect; raises as `celeriac_redis.clients.find`."""
+        await self._ready()
 
     async def close(self) -> None:
-        """Close the connections. Idempotent."""
-        closing, self._client, self._server, self._doubtful = self._client, None, None, True
-        if closing is not None:
-            await closing.aclose()
+        """Hang up, for good. Idempotent."""
+        self._closed = True
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
 
-    async def server(self) -> Server:
-        """Return the server: the known one, unless it was lost and another has taken its place.
-
-        Raises:
-            ConnectionLost: none answers.
-            AccessRefused: one refuses us.
-            Misconfigured: it is not fit.
-        """
-        async with self._lock:
-            if self._server is not None and not self._doubtful:
-                return self._server
-            found = await find(self._addresses)
-            if found != self._server:
-                await self.close()
-                self._server, self._client = found, client(found, connections=CONNECTIONS)
-            self._doubtful = False
-            return found
-
-    async def run(
-        self, do: Callable[Concatenate[Redis, P], Awaitable[T]], *arguments: P.args, **options: P.kwargs
-    ) -> T:
-        """Return what ``do(client, *arguments)`` returns.
+    async def run(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
+        """Run ``script`` in one step.
 
         Raises:
-            TransportError: the driver's error, mapped.
+            TransportError: it was not run, or what became of it is unknown.
         """
-        server, used = await self.server(), self._client
-        if used is None:
-            raise ConnectionLost(f"{server}: closed")
-        try:
-            with mapped(server):
-                return await do(used, *arguments, **options)
-        except ConnectionLost:
-            self._doubtful = True
-            raise
+        return await (await self._ready()).run(script, keys, arguments)
 
-    async def run_again(
-        self, do: Callable[Concatenate[Redis, P], Awaitable[T]], *arguments: P.args, **options: P.kwargs
-    ) -> T:
+    async def run_again(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
         """As `run`, once more if the connection is lost: for what may be done twice."""
         try:
-            return await self.run(do, *arguments, **options)
+            return await self.run(script, keys, arguments)
         except ConnectionLost:
-            return await self.run(do, *arguments, **options)
+            return await self.run(script, keys, arguments)
+
+    async def _ready(self) -> Line:
+        line = self._line
+        if line is not None and line.error is None:
+            return line
+        async with self._lock:
+            line = self._line
+            if line is not None:
+                if line.error is None:
+                    return line
+                await line.close()
+            line = Line(await find(self._addresses), _noticed)
+            await line.open()
+            if self._closed:  # meanwhile
+                await line.close()
+                raise ConnectionLost(f"the result store {self._addresses[0]} is closed")
+            self._line = line
+            return line
+
+
+def _noticed(_error: TransportError) -> None:
+    """Do nothing at a loss: whoever asked is told, and the next call mends it."""

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from celeriac.errors import ConnectionLost, TransportError
-from celeriac_redis.results.line import MANY, Line
+from celeriac_redis.results.line import SubscribedLine
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Collection
 
     from celeriac_redis.clients import Server
 
@@ -65,11 +65,9 @@ class Listener:
         """
         self._find = find
         self._watches: dict[bytes, set[Watch]] = {}
-        self._line: Line | None = None
+        self._line: SubscribedLine | None = None
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: set[bytes] = set()
-        self._unsubscribing = False
+        self._reviving: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def enter(self, channels: Collection[bytes]) -> Watch:
@@ -84,8 +82,8 @@ class Listener:
             self._watches.setdefault(channel, set()).add(watch)
         try:
             line = await self._ready()
+            line.subscribe(watch.channels)
             with suppress(ConnectionLost):  # then all is subscribed anew, and every watch told to look again
-                await self._subscribe(line, [*watch.channels])
                 await line.confirmed()
         except BaseException:
             self.leave(watch)
@@ -94,71 +92,60 @@ class Listener:
 
     def leave(self, watch: Watch) -> None:
         """Hear no more."""
+        alone = []
         for channel in watch.channels:
-            others = self._watches.get(channel)
-            if others is not None:
-                others.discard(watch)
-                if not others:
-                    del self._watches[channel]
-                    self._leaving.add(channel)
-        if self._leaving and not self._unsubscribing and self._line is not None:
-            self._unsubscribing = True
-            self._start(self._unsubscribe(self._line))
+            watches = self._watches[channel]
+            watches.discard(watch)
+            if not watches:
+                del self._watches[channel]
+                alone.append(channel)
+        if self._line is not None:
+            self._line.unsubscribe(alone)
 
     async def close(self) -> None:
         """Close the line, and fail whoever still waits. Idempotent."""
         self._closed = True
-        tasks = [*self._tasks]
-        for task in tasks:
+        reviving = [*self._reviving]
+        for task in reviving:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*reviving, return_exceptions=True)
         line, self._line = self._line, None
         if line is not None:
             await line.close()
         self._fail(ConnectionLost("the result store was closed"))
 
-    async def _ready(self) -> Line:
+    async def _ready(self) -> SubscribedLine:
         """Return a line that is subscribed to all that is watched, though that may not be confirmed yet."""
         async with self._lock:
-            if self._line is None or self._line.error is not None:
-                if self._closed:
-                    raise ConnectionLost("the result store is closed")
-                line = Line(await self._find(), self._hear, self._ended)
-                await line.open()
-                self._line = line
-                self._leaving.clear()
-                await self._subscribe(line, [*self._watches])
-            return self._line
-
-    async def _subscribe(self, line: Line, channels: Sequence[bytes]) -> None:
-        """Subscribe to those that are still watched when it is said."""
-        for start in range(0, len(channels), MANY):
-            await line.subscribe(channel for channel in channels[start : start + MANY] if channel in self._watches)
-
-    async def _unsubscribe(self, line: Line) -> None:
-        """Subscribe no more to those that nobody watches when it is said."""
-        try:
-            while self._leaving and line is self._line:
-                some = [self._leaving.pop() for _ in range(min(MANY, len(self._leaving)))]
-                await line.unsubscribe(channel for channel in some if channel not in self._watches)
-        except TransportError:  # with the line all of it is gone
-            self._leaving.clear()
-        finally:
-            self._unsubscribing = False
+            line = self._line
+            if line is not None:
+                if line.error is None:
+                    return line
+                await line.close()
+            line = SubscribedLine(await self._find(), self._hear, self._lost)
+            await line.open()
+            if self._closed:  # meanwhile
+                await line.close()
+                raise ConnectionLost("the result store is closed")
+            self._line = line
+            line.subscribe(self._watches)
+            return line
 
     def _hear(self, channel: bytes, message: bytes) -> None:
         for watch in self._watches.get(channel, ()):
             watch.hear((channel, message))
 
-    def _ended(self, error: TransportError) -> None:
+    def _lost(self, error: TransportError) -> None:
         if self._watches and not self._closed:
-            self._start(self._revive(error))
+            task = asyncio.get_running_loop().create_task(self._revive(error))
+            self._reviving.add(task)
+            task.add_done_callback(self._reviving.discard)
 
     async def _revive(self, error: TransportError) -> None:
         """Subscribe to everything anew and have everyone look again; if that is not possible, fail them."""
         try:
             if not isinstance(error, ConnectionLost):
-                raise error
+                raise error  # it would be refused again
             await (await self._ready()).confirmed()
         except TransportError as reason:
             self._fail(reason)
@@ -172,8 +159,3 @@ class Listener:
 
     def _all(self) -> set[Watch]:
         return {watch for watches in self._watches.values() for watch in watches}
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -103,9 +103,7 @@ def record_of(value: bytes, kept: int | None, now: datetime, key: bytes) -> Resu
     try:
         record = parse_result_meta(_plain(value) if value.startswith(COMPRESSED) else value)
     except (CodecError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-        raise TransportError(
-            f"the key {key.decode(errors='replace')!r} holds no result that can be read: {error}"
-        ) from error
+        raise TransportError(f"the key {key.decode(errors='replace')!r} holds no result: {error}") from error
     return record if kept is None or kept < 0 else replace(record, expires_at=now + kept * MILLISECOND)
 
 
