@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ PREFIX = "CELERIAC_"
 NOT_SETTINGS = ("CELERIAC_TEST_", "CELERIAC_REQUIRE_", "CELERIAC_PLUGIN_TRACE", "CELERIAC_RUNTIME_DIR")
 FLEETS = ("celery",)
 PUBLISH_CONFIRMS = ("wait", "deferred")
+_BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts with ';' between them
 
 
 def _urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(part for part in value.split(";") if part)
+        return tuple(part for part in _BETWEEN.split(value) if part)
     return tuple(value)
 
 
