@@ -71,12 +71,11 @@ def test_the_queue_is_deleted(scene) -> None:
 
     What is delayed falls due once the queue is there again, sent before or after, though the client knows it as bound.
     """
-    before, after = next(NUMBERS), next(NUMBERS)
-    scene.app.send_task("sums.note", (str(scene.path), before), countdown=2)
+    before = scene.send(scene.app, countdown=2)
     scene.node.control("delete_queue", "celeriac")
     scene.is_well(time.monotonic(), "queue deleted")
-    scene.app.send_task("sums.note", (str(scene.path), after), countdown=1)
-    until(lambda: {str(before), str(after)} <= scene.ran(), 10)
+    after = scene.send(scene.app, countdown=1)
+    until(lambda: {before, after} <= scene.ran(), 10)
 
 
 def test_the_queue_is_deleted_and_made_again_at_once(scene) -> None:
