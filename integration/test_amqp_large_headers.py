@@ -37,4 +37,4 @@ def test_what_would_have_to_be_delayed_is_set_aside(amqp_url, task, more) -> Non
     app = App("looker", broker=amqp_url)
     (letter,) = DeadLetters(app, ["celeriac"]).peek()
     app.close()
-    assert (letter.id, letter.reason) == ("large", "too_large")
+    assert (letter.id, letter.reason) == ("large", "unsendable")

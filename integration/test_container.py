@@ -76,6 +76,22 @@ def test_term_gives_back_the_unstarted_within_a_second_and_lets_what_runs_finish
     assert sum(result.ready() for result in results) == 1
 
 
+def test_term_ends_one_that_has_not_begun(broker, monkeypatch):
+    monkeypatch.setenv("TROUBLE_SLOW_IMPORT", "10")
+    with WorkerProcess("trouble", broker, "-c", "1", variable="TROUBLE_BROKER", prefix=FIRST) as worker:
+        until(lambda: any(handles_term(pid) for pid in worker.family() if namespaced(pid)[-1] == 1), 5)
+        first = next(pid for pid in worker.family() if namespaced(pid)[-1] == 1)
+        os.kill(first, signal.SIGTERM)
+        assert worker.process.wait(2) == 128 + signal.SIGTERM
+
+
+def handles_term(pid: int) -> bool:
+    """Return whether it has a handler for TERM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
 def test_orphans_of_tasks_are_reaped(trouble, container):
     worker, _ = container
     for _ in range(3):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Delay = float | timedelta
+LONGEST_SECONDS = 100 * 365 * 86_400.0
 
 
 class TaskFlow(Exception):  # noqa: N818 - these are wishes, not errors
@@ -81,5 +82,12 @@ class Snooze(TaskFlow):
 
 
 def seconds_of(delay: Delay) -> float:
-    """Return a delay in seconds, at least 0."""
-    return max(0.0, delay.total_seconds() if isinstance(delay, timedelta) else float(delay))
+    """Return a delay in seconds, at least 0.
+
+    Raises:
+        ValueError: it is no number, or longer than a hundred years.
+    """
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not seconds <= LONGEST_SECONDS:  # nor NaN
+        raise ValueError(f"a delay of {seconds:g} s: give 0 to {LONGEST_SECONDS:g}, which is a hundred years")
+    return max(0.0, seconds)

@@ -12,7 +12,7 @@ from celeriac.protocol import ErrorData, rebuild
 from celeriac.request import current_task
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Coroutine, Generator, Mapping, Sequence
 
     from celeriac.client import Client
     from celeriac.deferred import Pending
@@ -121,6 +121,12 @@ class AsyncResult(Generic[R]):
         """The remote traceback of a failure, as text."""
         record = self._look()
         return record.traceback if record else None
+
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """Its failed attempts, oldest first, of many the first and the last five: ``at``, ``where``, ``error``, ..."""
+        record = self._look()
+        return record.history if record else ()
 
     def get(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
         """Wait for the result and return it.

@@ -53,14 +53,19 @@ class RetryOptions:
         """Refuse what cannot work.
 
         Raises:
-            ConfigurationError: a negative number, or classes that are no exceptions.
+            ConfigurationError: a number that is negative or beyond a hundred years, classes that are no exceptions, or
+                a policy that cannot be called.
         """
+        if self.retry_policy is not None and not callable(self.retry_policy):
+            raise ConfigurationError(
+                f"retry_policy={self.retry_policy!r}: give a function of the exception and attempt"
+            )
         for name in ("autoretry_for", "dont_autoretry_for"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("max_retries", "default_retry_delay", "retry_backoff", "retry_backoff_max", "retry_for"):
             value = getattr(self, name)
             if value is not None and not _is_positive(value):
-                raise ConfigurationError(f"{name}={value!r}: use 0 or more")
+                raise ConfigurationError(f"{name}={value!r}: use 0 or more, up to a hundred years of seconds")
         for name in ("autoretry_for", "dont_autoretry_for"):
             for kind in getattr(self, name):
                 if not (isinstance(kind, type) and issubclass(kind, BaseException)):
@@ -73,15 +78,15 @@ class RetryOptions:
     def delay_after(self, error: BaseException, attempt: int, random: Random) -> float | None:
         """Return the seconds until the attempt after ``attempt``, or ``None`` if none is wanted.
 
-        A policy that raises is logged, and the backoff is used.
+        A policy that raises, or returns what is no delay, is logged, and the backoff is used.
         """
         if self.retry_policy is not None:
             try:
                 wanted = self.retry_policy(error, attempt)
+                return None if wanted is None else seconds_of(wanted)
             except Exception:
                 logger.exception("the retry policy %r failed; using the backoff", self.retry_policy)
                 return self.backoff(attempt, random)
-            return None if wanted is None else seconds_of(wanted)
         return self.backoff(attempt, random) if self.wants_retry(error) else None
 
     def backoff(self, attempt: int, random: Random) -> float:
@@ -113,5 +118,5 @@ def _is_positive(value: Any) -> bool:
         return not isinstance(value, str) and seconds_of(value) == (
             value.total_seconds() if hasattr(value, "total_seconds") else float(value)
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from celeriac import App, Queue, Task
 
+time.sleep(float(os.environ.get("TROUBLE_SLOW_IMPORT", "0")))
 LEVELS = Queue("levels", priorities=10)
 app = App("trouble", broker=os.environ["TROUBLE_BROKER"], queues=[LEVELS])
 

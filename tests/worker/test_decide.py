@@ -10,10 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeriac.message import ACK, REQUEUE, Dead, Move
+from celeriac.message import ACK, REQUEUE, Dead, DeadLetter, Move
 from celeriac.protocol import ErrorData, OwnTable
 from celeriac.worker.decide import decide
-from celeriac.worker.job import Died, Expired, Failed, Interrupted, Rejected, Revoked, Succeeded, TimedOut
+from celeriac.worker.job import (
+    Died,
+    Expired,
+    Failed,
+    Interrupted,
+    Rejected,
+    Retried,
+    Revoked,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+)
+from celeriac.worker.verdict import duplicate
 
 SUCCEEDED = Succeeded(body=b"3", content_type="application/json", content_encoding="utf-8", shown="3", seconds=0.1)
 ERROR = ErrorData(type="ValueError", module="builtins", args=["no"], message="no")
@@ -106,6 +118,20 @@ def test_a_task_that_was_revoked_while_it_ran_is_told_so_in_celery_s_words(job, 
     assert error == {"exc_type": "TaskRevokedError", "exc_message": [how], "exc_module": "celery.exceptions"}
 
 
+def test_the_last_attempt_is_told_as_it_failed_and_set_aside(job, policy, now) -> None:
+    verdict = decide(job(retries=3, own=OwnTable(crashes=1)), replace(FAILED, exhausted=True), policy, now)
+    letter = DeadLetter(reason="exhausted", detail="ValueError: no", attempts=5, worker=policy.node)
+    assert (verdict.why, verdict.action) == ("exhausted", Dead(letter))
+    assert (verdict.record.state, verdict.record.body) == ("FAILURE", ERROR.encode())
+    again = duplicate(job(retries=3).header, verdict.record)
+    assert (again.why, again.action.letter.reason) == ("duplicate", "exhausted")
+
+
+@pytest.mark.parametrize("outcome", [Snoozed(delay=1e300), Retried(error=ERROR, traceback="", delay=1e300, seconds=0)])
+def test_a_delay_beyond_the_calendar_ends_at_its_end(job, policy, now, outcome) -> None:
+    assert copy_of(decide(job(), outcome, policy, now)).not_before.year == 9999
+
+
 # counters
 
 
@@ -121,7 +147,11 @@ def test_a_task_that_was_revoked_while_it_ran_is_told_so_in_celery_s_words(job, 
 def test_a_child_that_dies_of_one_task_counts_against_it(job, policy, now, header_of, before, after) -> None:
     verdict = decide(job(own=before), ALONE, policy, now)
     assert (verdict.why, verdict.record) == ("crashed", None)
-    assert header_of(copy_of(verdict)).own == after
+    own = header_of(copy_of(verdict)).own
+    assert replace(own, history=()) == after
+    (entry,) = own.history
+    assert (entry["why"], entry["attempt"], entry["where"]) == ("crashed", 1, policy.node)
+    assert "signal 9" in entry["error"]
 
 
 @pytest.mark.parametrize("before", [OwnTable(crashes=2), OwnTable(crashes=1, accused=1), OwnTable(crashes=9)])
@@ -151,7 +181,9 @@ def test_who_was_beside_a_death_is_accused_and_runs_alone(job, deliver, policy, 
     assert (verdict.why, verdict.record) == ("accused", None)
     assert "beside 2 others" in verdict.detail
     copy = copy_of(verdict)
-    assert header_of(copy).own == OwnTable(crashes=1, accused=1)
+    own = header_of(copy).own
+    assert replace(own, history=()) == OwnTable(crashes=1, accused=1)
+    assert [entry["why"] for entry in own.history] == ["accused"]
     assert job(deliver(copy)).alone
 
 

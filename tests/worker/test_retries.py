@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac import App, Ignore, Reject, Retry, Snooze
+from celeriac.dead import DeadLetters
 from celeriac.errors import MaxRetriesExceeded, ResultTimeout, TaskError
 
 PATIENCE = 10
@@ -46,8 +47,12 @@ def test_an_exhausted_task_raises_its_last_error_and_keeps_its_history(app):
         assert [(entry["attempt"], entry["error"]) for entry in record.history] == [
             (1, "KeyError: 'no'"),
             (2, "KeyError: 'no'"),
+            (3, "KeyError: 'no'"),
         ]
         assert all(entry["where"] and entry["at"] for entry in record.history)
+        assert [entry["why"] for entry in result.history] == ["retry", "retry", "dead"]
+        (letter,) = DeadLetters(app).peek()
+        assert (letter.id, letter.reason, letter.attempts) == (result.id, "exhausted", 3)
 
 
 def test_what_is_not_listed_fails_at_once(app):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
         app: the App to work for, instead of one named by ``-A``.
     """
     prog = "celeriac"
+    _let_term_end_the_first_process()
     try:
         before = _before_the_command().parse_args(argv)
         prog = f"celeriac {before.command}"
@@ -70,6 +73,12 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
             sys.stdout.close()
         return exits.UNREAD
     return code
+
+
+def _let_term_end_the_first_process() -> None:
+    """Let TERM end us while we begin, as PID 1 of a container too, which the kernel spares what it does not handle."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 
 def _before_the_command() -> Parser:

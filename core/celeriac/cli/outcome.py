@@ -30,7 +30,8 @@ def wait_and_show(result: AsyncResult[Any], arguments: argparse.Namespace) -> in
     error = value if isinstance(value, BaseException) and state != states.SUCCESS else None
     trace = result.traceback if error is not None and arguments.traceback else None
     if arguments.json:
-        shown = {"id": result.id, "state": state, "result": value if error is None else None}
+        earlier = [dict(entry) for entry in result.history]
+        shown = {"id": result.id, "state": state, "result": value if error is None else None, "history": earlier}
         if error is not None:
             shown |= {"error": {"type": type(error).__name__, "message": str(error)}, "traceback": trace}
         print_json(shown)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celeriac.results import ResultRecord
     from celeriac.task import Task
 
-EARLY = timedelta(seconds=1)
+EARLY = timedelta(milliseconds=50)  # what clocks of several machines may differ by
 SUSPICIOUS = 3
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac import states
-from celeriac.message import REQUEUE, Move
+from celeriac.message import REQUEUE, Dead, DeadLetter, Move
 from celeriac.protocol import resend, retried
 from celeriac.worker.job import (
     Died,
@@ -23,11 +23,9 @@ from celeriac.worker.job import (
     Succeeded,
     TimedOut,
 )
-from celeriac.worker.verdict import Policy, Verdict, again, dead, failed, record_of, revoked, unknown_task
+from celeriac.worker.verdict import DEAD, Policy, Verdict, again, dead, failed, record_of, revoked, unknown_task
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from celeriac.protocol import ErrorData
     from celeriac.results import ResultRecord
     from celeriac.worker.job import Job, Outcome
@@ -44,6 +42,8 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
     match outcome:
         case Succeeded():
             return Verdict(why="succeeded", record=_success(job, outcome, policy, now), detail=outcome.shown)
+        case Failed(exhausted=True):
+            return _exhausted(job, outcome, policy, now)
         case Failed():
             record = _failure(job, outcome.error, policy, now, outcome.traceback)
             return Verdict(why="failed", record=record, detail=outcome.error.message)
@@ -52,7 +52,7 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
         case Ignored():
             return Verdict(why="ignored")
         case Snoozed():
-            return again(job.delivery, job.header.own, "snoozed", not_before=now + timedelta(seconds=outcome.delay))
+            return again(job.delivery, job.header.own, "snoozed", not_before=_after(now, outcome.delay))
         case Refused(requeue=True):
             return Verdict(why="given back", action=REQUEUE, detail=outcome.reason)
         case Refused():
@@ -74,8 +74,9 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
         case Died(beside=0):
             return _crashed(job, outcome, policy, now)
         case Died():
-            own = replace(job.header.own, accused=1)
-            return again(job.delivery, own, "accused", detail=f"{_died(outcome)} beside {outcome.beside} others")
+            beside = f"{_died(outcome)} beside {outcome.beside} others"
+            own = job.header.own.add_history(_attempt(job, beside, policy, now, "accused"))
+            return again(job.delivery, replace(own, accused=1), "accused", detail=beside)
 
 
 def _judge_acknowledged(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict:
@@ -115,12 +116,12 @@ def _published(verdict: Verdict, job: Job) -> Verdict:
 def _retried(job: Job, outcome: Retried, policy: Policy, now: datetime) -> Verdict:
     """Another attempt: a copy, due after the delay, with the history of this one."""
     header = job.header
-    own = header.own.add_history(_attempt(job, outcome.error, policy, now))
+    own = header.own.add_history(_attempt(job, _text(outcome.error), policy, now, "retry"))
     copy = retried(
         job.delivery.message,
         own=own,
         queue=job.delivery.queue,
-        not_before=now + timedelta(seconds=outcome.delay),
+        not_before=_after(now, outcome.delay),
         retries=header.retries + 1,
         body=outcome.body,
     )
@@ -130,15 +131,36 @@ def _retried(job: Job, outcome: Retried, policy: Policy, now: datetime) -> Verdi
     return Verdict(why="retry", action=Move((copy,)), record=record, detail=detail)
 
 
-def _attempt(job: Job, error: ErrorData, policy: Policy, now: datetime) -> dict[str, Any]:
+def _exhausted(job: Job, outcome: Failed, policy: Policy, now: datetime) -> Verdict:
+    """The last attempt: its caller is told its error, and it is set aside for whoever mends the cause."""
+    own = job.header.own.add_history(_attempt(job, _text(outcome.error), policy, now, DEAD) | {"reason": "exhausted"})
+    told = replace(job, header=replace(job.header, own=own))
+    attempts = job.header.attempt + own.crashes
+    letter = DeadLetter(reason="exhausted", detail=_text(outcome.error), attempts=attempts, worker=policy.node)
+    record = _failure(told, outcome.error, policy, now, outcome.traceback)
+    return Verdict(why="exhausted", action=Dead(letter), record=record, detail=outcome.error.message)
+
+
+def _attempt(job: Job, error: str, policy: Policy, now: datetime, why: str) -> dict[str, Any]:
     """Return the entry that an attempt leaves in the history."""
-    text = f"{error.type}: {error.message}" if error.message else error.type
-    return {"at": now.isoformat(), "where": policy.node, "attempt": job.header.attempt, "why": "retry", "error": text}
+    return {"at": now.isoformat(), "where": policy.node, "attempt": job.header.attempt, "why": why, "error": error}
+
+
+def _text(error: ErrorData) -> str:
+    return f"{error.type}: {error.message}" if error.message else error.type
+
+
+def _after(now: datetime, seconds: float) -> datetime:
+    """Return the moment in ``seconds``; a wish beyond the calendar is its end."""
+    try:
+        return now + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=now.tzinfo)
 
 
 def _crashed(job: Job, outcome: Died, policy: Policy, now: datetime) -> Verdict:
     """A child died with only this task in it: the task did it; after so many times it is set aside."""
-    own = job.header.own
+    own = job.header.own.add_history(_attempt(job, _died(outcome), policy, now, "crashed"))
     crashes = own.crashes + own.accused + 1
     if crashes >= policy.max_deliveries:
         header = replace(job.header, own=replace(own, crashes=crashes, accused=0))

@@ -82,11 +82,15 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The task raised: the exception as data, its traceback as text, and how long it took in seconds."""
+    """The task raised: the exception as data, its traceback as text, and how long it took in seconds.
+
+    ``exhausted``: it would have been tried again, had it not been tried as often, or for as long, as it may.
+    """
 
     error: ErrorData
     traceback: str
     seconds: float
+    exhausted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

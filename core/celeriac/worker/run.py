@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,8 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
     """Run an ``async def`` task; as `run_sync`.
 
     Raises:
-        asyncio.CancelledError: the lane cancelled it. A task that cancels itself has failed.
+        asyncio.CancelledError: it was cancelled, by the lane or by itself.
+        GeneratorExit: it was thrown away, or has raised that itself.
     """
     call = prepare(app, assignment, state, tell)
     if not isinstance(call, Call):
@@ -90,11 +91,11 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
             value = await (call.begin() if limit is None else limited_softly(call.begin(), limit))
             return _succeeded(app, call.task, value, begun)
     except GeneratorExit:
-        raise  # the loop throws the coroutine away
+        raise  # the loop may be throwing the coroutine away
     except BaseException as error:
         lane = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and lane is not None and lane.cancelling():
-            raise
+            raise  # the lane knows whether it has asked for that
         return _raised(app, call, error, begun)
 
 
@@ -181,10 +182,10 @@ def _raised(app: App, call: Call, error: BaseException, begun: float) -> Result:
             return _wished(app, call, error, seconds)
         delay = call.task.retries.delay_after(error, call.request.attempt, app.random)
         if delay is None:
-            return _failed(app, error, seconds)
+            return failed(app, error, seconds)
         return _again(app, call, Retry(error, countdown=delay), seconds)
     except BaseException as worse:  # noqa: BLE001 - a task's own retry options and arguments are user code too
-        return _failed(app, worse, seconds)
+        return failed(app, worse, seconds)
 
 
 def _wished(app: App, call: Call, wish: TaskFlow, seconds: float) -> Result:
@@ -198,7 +199,7 @@ def _wished(app: App, call: Call, wish: TaskFlow, seconds: float) -> Result:
         case Ignore():
             return Ignored(seconds=seconds)
         case _:
-            return _failed(app, wish, seconds)
+            return failed(app, wish, seconds)
 
 
 def _again(app: App, call: Call, wish: Retry, seconds: float) -> Retried | Failed:
@@ -207,17 +208,18 @@ def _again(app: App, call: Call, wish: Retry, seconds: float) -> Retried | Faile
     delay = seconds_of(wish.countdown) if wish.countdown is not None else options.backoff(request.attempt, app.random)
     why = wish.exc or MaxRetriesExceeded(f"{request.task} was run {request.attempt} times")
     if options.is_exhausted(request.attempt, request.seconds_since_first(app.clock.now()), delay, wish.max_retries):
-        return _failed(app, why, seconds)
+        return replace(failed(app, why, seconds), exhausted=True)
     body = None
     if wish.args_again is not None or wish.kwargs_again is not None:
         args = call.args if wish.args_again is None else wish.args_again
         kwargs = call.kwargs if wish.kwargs_again is None else wish.kwargs_again
         body = encode_body(app.codecs, args, kwargs)[0]
-    failed = _failed(app, wish.exc or wish, seconds)
-    return Retried(error=failed.error, traceback=failed.traceback, delay=delay, seconds=seconds, body=body)
+    failure = failed(app, wish.exc or wish, seconds)
+    return Retried(error=failure.error, traceback=failure.traceback, delay=delay, seconds=seconds, body=body)
 
 
-def _failed(app: App, error: BaseException, seconds: float) -> Failed:
+def failed(app: App, error: BaseException, seconds: float) -> Failed:
+    """Return the failure of a task that ended with ``error``, whatever that is."""
     try:
         return Failed(error=ErrorData.of(error, app.codecs), traceback=user_traceback(error), seconds=seconds)
     except BaseException as broken:  # noqa: BLE001 - the exception's own methods are user code, and may even exit

@@ -13,8 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
-from celeriac.errors import CeleriacError, ConnectionLost, MessageTooLarge
-from celeriac.message import Dead, DeadLetter, Requeue, Settlement, SettleReceipt
+from celeriac.errors import CeleriacError, ConfigurationError, ConnectionLost, MessageTooLarge, Unsupported
+from celeriac.message import Dead, DeadLetter, Move, Requeue, Settlement, SettleReceipt
 from celeriac.protocol import ErrorData
 from celeriac.publisher import raise_for
 from celeriac.worker.verdict import Verdict
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from celeriac.clock import Clock
-    from celeriac.message import Delivery, Message, Receipt
+    from celeriac.message import Action, Delivery, Message, Receipt
     from celeriac.results import ResultRecord, ResultStore
     from celeriac.transport import Consumer
 
@@ -33,7 +33,8 @@ AT_ONCE = 500
 STORE_ATTEMPTS = 5
 FIRST_PAUSE = 0.1
 GIVE_BACK = timedelta(seconds=5)
-TOO_LARGE = "too_large"
+UNSENDABLE = "unsendable"
+UNSTORABLE = ErrorData(type="MessageTooLarge", module="celeriac.errors", args=[], message="").encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +144,13 @@ class Settler:
         if record is not None and record.state in (states.STARTED, states.PROGRESS):
             logger.warning("cannot store that %s is %s: %s", record.task_id, record.state, error)
             return ()
-        if record is None or record.state == states.FAILURE:
-            logger.error("cannot store the failure of %s: %s", items[0].delivery.message.id, error)
+        if record is None or record.body == UNSTORABLE:
             return items
-        logger.error("the result of %s is a failure now: %s", items[0].delivery.message.id, error)
-        failed = replace(items[0], verdict=replace(items[0].verdict, record=_too_large(record, error)))
+        logger.error("what is stored of %s is that it cannot be stored: %s", items[0].delivery.message.id, error)
+        told = _failure(record, error)
+        if len(told.body) >= len(record.body):  # what it says is as long as what was too large
+            told = replace(told, body=UNSTORABLE, traceback=None)
+        failed = replace(items[0], verdict=replace(items[0].verdict, record=told))
         return items if await self._store_all([failed]) else ()
 
     async def _settle(self, consumer: Consumer, items: Sequence[Item]) -> None:
@@ -164,41 +167,45 @@ class Settler:
     async def _settle_apart(self, consumer: Consumer, items: Sequence[Item], error: CeleriacError) -> None:
         """One of several could not be written: settle each by itself, and give that one back for later.
 
-        What is too large to be written again would come back for ever: it is set aside.
+        What can never be written would come back for ever: it is set aside.
         """
         if len(items) > 1:
             for item in items:
                 await self._settle(consumer, [item])
             return
         item = items[0]
-        if isinstance(item.verdict.action, Requeue) and not item.verdict.action.delay:
-            logger.error("cannot give back %s: %s", item.delivery.message.id, error)
+        action, name = item.verdict.action, item.delivery.message.id
+        if isinstance(action, Requeue) and not action.delay:
+            logger.error("cannot give back %s: %s", name, error)
             self._settled(item, SettleReceipt.LOST)
-            return
-        if isinstance(error, MessageTooLarge) and item.verdict.why != TOO_LARGE:
-            logger.error(
-                "%s is set aside: it cannot be sent on (%s): %s", item.delivery.message.id, item.verdict.why, error
-            )
+        elif item.verdict.why != UNSENDABLE and _is_hopeless(action, error):
+            logger.error("%s is set aside: it cannot be sent on (%s): %s", name, item.verdict.why, error)
             await self._write([_set_aside(item, error)])
-            return
-        logger.error("cannot settle %s (%s): %s; giving it back", item.delivery.message.id, item.verdict.why, error)
-        at_once = (
-            isinstance(item.verdict.action, Requeue) or item.verdict.why == TOO_LARGE
-        )  # a delay is refused to both
-        await self._settle(consumer, [_given_back(item, timedelta(0) if at_once else GIVE_BACK)])
+        else:
+            logger.error("cannot settle %s (%s): %s; giving it back", name, item.verdict.why, error)
+            at_once = isinstance(action, Requeue) or item.verdict.why == UNSENDABLE  # a delay is refused to both
+            await self._settle(consumer, [_given_back(item, timedelta(0) if at_once else GIVE_BACK)])
 
 
-def _too_large(record: ResultRecord, error: MessageTooLarge) -> ResultRecord:
-    data = ErrorData(type="MessageTooLarge", module="celeriac.errors", args=[str(error)], message=str(error))
+def _is_hopeless(action: Action | None, error: CeleriacError) -> bool:
+    """Return whether an action can never be written, whatever becomes of the broker."""
+    if isinstance(action, Move):
+        return isinstance(error, MessageTooLarge | Unsupported | ConfigurationError)
+    return isinstance(action, Requeue) and isinstance(error, MessageTooLarge)
+
+
+def _failure(record: ResultRecord, error: CeleriacError) -> ResultRecord:
+    """Return, in the place of ``record``, the failure of a task whose result or successor is not taken."""
+    data = ErrorData(type=type(error).__name__, module="celeriac.errors", args=[str(error)], message=str(error))
     return replace(
         record, state=states.FAILURE, body=data.encode(), content_type="application/json", content_encoding="utf-8"
     )
 
 
-def _set_aside(item: Item, error: MessageTooLarge) -> Item:
-    letter = DeadLetter(reason=TOO_LARGE, detail=f"{item.verdict.why}, but {error}")
-    record = None if item.verdict.record is None else _too_large(item.verdict.record, error)
-    return replace(item, verdict=Verdict(why=TOO_LARGE, action=Dead(letter), record=record))
+def _set_aside(item: Item, error: CeleriacError) -> Item:
+    letter = DeadLetter(reason=UNSENDABLE, detail=f"{item.verdict.why}, but {error}")
+    record = None if item.verdict.record is None else _failure(item.verdict.record, error)
+    return replace(item, verdict=Verdict(why=UNSENDABLE, action=Dead(letter), record=record))
 
 
 def _given_back(item: Item, delay: timedelta = GIVE_BACK) -> Item:

@@ -170,7 +170,7 @@ class Plan:
             case Kind.FAILING:
                 return Failed(error=ERROR, traceback="", seconds=self.seconds)
             case Kind.HOPELESS if attempt > self.times:
-                return Failed(error=ERROR, traceback="", seconds=self.seconds)
+                return Failed(error=ERROR, traceback="", seconds=self.seconds, exhausted=True)
             case Kind.FLAKY | Kind.HOPELESS if attempt <= self.times:
                 return Retried(error=ERROR, traceback="", delay=RETRY_DELAY * attempt, seconds=self.seconds)
             case Kind.POISON:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from celeriac.worker.job import Job, Outcome
 
 
-def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int, *, exact: bool) -> str | None:  # noqa: C901 - a table of the outcomes
+def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int, *, exact: bool) -> str | None:  # noqa: C901, PLR0912 - a table of the outcomes
     """Return what is wrong with settling a run's delivery by ``action`` after ``outcome``; ``None`` if nothing is.
 
     Giving it back is never wrong: it is what is left when a result could not be stored. Where the broker is not
@@ -37,6 +37,10 @@ def not_promised(job: Job, outcome: Outcome, action: Action, max_deliveries: int
         return None if isinstance(action, Ack) else f"settled by {action}, though it was to be acked when it began"
     own = job.header.own
     match outcome, action:
+        case Failed(exhausted=True), Dead():
+            return _set_aside(action, "exhausted")
+        case Failed(exhausted=True), _:
+            return f"exhausted, and settled by {action}"
         case ((Succeeded() | Failed() | Ignored() | TimedOut() | Revoked()), Ack()):
             return None
         case Retried(), Move():

@@ -31,6 +31,7 @@ ENDS = {
     Kind.ONCE: frozenset({states.SUCCESS, states.FAILURE}),
 }
 LETTERS = {
+    Kind.HOPELESS: "exhausted",
     Kind.REJECTED: "rejected",
     Kind.UNDECODABLE: "undecodable",
     Kind.UNREADABLE: "undecodable",

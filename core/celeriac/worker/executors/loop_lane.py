@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celeriac.worker.job import Cancelled, Interrupted
-from celeriac.worker.run import run_async
+from celeriac.worker.run import failed, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,8 +135,17 @@ class LoopLane:
         if assignment.seq in self._cancelled:
             self._cancelled.discard(assignment.seq)
             self._finished(assignment, Cancelled())
+        elif task.cancelled() and self._ended.is_set():
+            self._finished(assignment, Interrupted())
         else:
-            self._finished(assignment, Interrupted() if task.cancelled() else task.result())
+            self._finished(assignment, self._result(task))
+
+    def _result(self, task: asyncio.Task[Result]) -> Result:
+        """Return what a task ended with; one that has cancelled itself, or thrown itself away, has failed."""
+        try:
+            return task.result()
+        except BaseException as error:  # noqa: BLE001 - such as CancelledError and GeneratorExit
+            return failed(self._app, error, 0.0)
 
 
 def _over() -> Future[None]:

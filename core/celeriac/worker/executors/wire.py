@@ -74,8 +74,8 @@ def outcome_to_wire(outcome: Told) -> tuple[Any, ...]:
     match outcome:
         case Succeeded(body=body, content_type=kind, content_encoding=encoding, shown=shown, seconds=seconds):
             return (_SUCCEEDED, body, kind, encoding, shown, seconds)
-        case Failed(error=error, traceback=traceback, seconds=seconds):
-            return (_FAILED, *_error_to_wire(error), traceback, seconds)
+        case Failed(error=error, traceback=traceback, seconds=seconds, exhausted=exhausted):
+            return (_FAILED, *_error_to_wire(error), traceback, seconds, exhausted)
         case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body):
             return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, body)
         case Ignored() | Snoozed() | Refused() | Rejected() | Expired() | Cancelled():
@@ -91,7 +91,7 @@ def outcome_from_wire(values: Sequence[Any]) -> Told:
         return _OTHERS[values[1]](**values[2])
     error = ErrorData(type=values[1], module=values[2], mro=values[3], args=values[4], message=values[5])
     if values[0] == _FAILED:
-        return Failed(error=error, traceback=values[6], seconds=values[7])
+        return Failed(error=error, traceback=values[6], seconds=values[7], exhausted=values[8])
     traceback, delay, seconds, body = values[6:]
     return Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body)
 
