@@ -94,6 +94,19 @@ def test_a_busy_slot_holds_back_no_other(app, broker, path) -> None:
     assert max(Counter(ran(path)).values()) == 1
 
 
+def test_coroutines_that_take_long_leave_no_slot_idle(app, broker, path) -> None:
+    """However many they are, and though others come between them."""
+    with WorkerProcess("storm", broker, "-c", "1") as worker:
+        worker.ready()
+        for number in range(20):
+            app.send_task("storm.anap", (str(path), number, 60.0))
+            app.send_task("storm.note", (str(path), 100 + number, 0.05))
+        until(lambda: {*ran(path)} >= {*range(20), *range(100, 120)}, 20)
+        for number in range(200, 205):
+            app.send_task("storm.note", (str(path), number))
+            assert until(lambda n=number: n in ran(path)) < 1.0
+
+
 @pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=soak)])
 def test_a_week_s_delay_costs_a_worker_nothing(app, broker, path, count) -> None:
     with WorkerProcess("storm", broker, "-c", "1") as worker:

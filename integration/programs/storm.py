@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -20,6 +21,13 @@ def note(path: str, number: int, seconds: float = 0.0) -> None:
 @app.task
 async def anote(path: str, number: int) -> None:
     _write(path, number)
+
+
+@app.task
+async def anap(path: str, number: int, seconds: float) -> None:
+    """Leave a line, then sleep."""
+    _write(path, number)
+    await asyncio.sleep(seconds)
 
 
 @app.task

@@ -3,7 +3,8 @@
 RabbitMQ fixes a consumer's prefetch when it begins, so another number means another consumer on the same channel:
 cancel, wait for cancel-ok, give back once what is beyond, consume again. What an earlier consumer delivered stays
 ours and counts no more with the broker, so the new one begins with what is left of the limit, and is itself replaced
-when much of the old is settled. Replacing happens at most once a second, unless the window would run dry.
+when much of the old is settled. Replacing happens at most once a second, unless the window would run dry, or is told
+to take more while nothing can come.
 """
 
 from __future__ import annotations
@@ -159,10 +160,11 @@ class Window:
 
     async def resize(self, share: int) -> float:
         """Let there be ``share`` unsettled deliveries; returns as `adjust`."""
-        self._share = share
-        return await self.adjust()
+        nothing_can_come = len(self.held) + len(self.ready) >= self._credit + self._old
+        more, self._share = share > self._share, share
+        return await self.adjust(at_once=more and nothing_can_come)
 
-    async def adjust(self) -> float:
+    async def adjust(self, *, at_once: bool = False) -> float:
         """Replace the consumer if another is wanted; return after how many seconds to call again, 0 for never.
 
         When it returns no more than the limit is held or can come, handed-out deliveries beyond it excepted.
@@ -174,7 +176,7 @@ class Window:
             too_many = self._credit + self._old > self.limit
             patience = self._replaced_at + REPLACE_INTERVAL - self._clock.monotonic()
             dry = (self._credit + self._old) * 2 < self.limit
-            if not too_many and patience > 0 and not dry:
+            if not (too_many or dry or at_once) and patience > 0:
                 return patience
             await self._end_consumer(channel)
             self._give_back_surplus(channel)

@@ -179,13 +179,14 @@ class Receiver:
         return {message.id: record for message, record in pairs if record and _is_final(record, message)}
 
     async def _resize(self, consumer: Consumer) -> None:
-        """Follow the pace: at once upwards when it grows much, at most once a second otherwise."""
+        """Follow the pace: at once when it grows much, or a slot would stay idle; at most once a second otherwise."""
         now = self._clock.monotonic()
         wanted = 0 if self._pace.is_stuck(now) else self._pace.target
         if wanted == self._prefetch:
             return
-        urgent = wanted == 0 or self._prefetch == 0 or wanted >= 2 * self._prefetch
-        near = abs(wanted - self._prefetch) <= self._prefetch // 4
+        starved = self._pace.has_free_slot and len(self._held[consumer]) >= self._prefetch
+        urgent = starved or wanted == 0 or self._prefetch == 0 or wanted >= 2 * self._prefetch
+        near = not starved and abs(wanted - self._prefetch) <= self._prefetch // 4
         if near or (not urgent and now - self._resized_at < RESIZE_AFTER):
             return
         if wanted == 0:

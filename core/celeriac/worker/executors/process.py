@@ -57,7 +57,7 @@ class ProcessPool(Pool):
         self._dispatch = Dispatch(options)
         self._family = Family(setup, calls, self)
         self._watch = Watch(self._family, self._everyone, options.stall_timeout)
-        self._quarantine = Quarantine(self._family.bear, self._leave)
+        self._quarantine = Quarantine(options.concurrency, self._family.bear, self._leave)
         self._stopping = False
         self._failed = False
         self._news = asyncio.Event()
@@ -147,7 +147,7 @@ class ProcessPool(Pool):
             self._dispatch.put_back(child.take_last())
         if child.worn and child.idle and not child.leaving:
             self._leave(child)
-        elif child is self._quarantine.child:
+        elif child in self._quarantine.children:
             self._quarantine.fill()
         else:
             self._dispatch.fill()
@@ -175,8 +175,7 @@ class ProcessPool(Pool):
         self._news.set()
 
     def _everyone(self) -> Sequence[ChildProcess]:
-        quarantined = self._quarantine.child
-        return self._dispatch.children if quarantined is None else [*self._dispatch.children, quarantined]
+        return [*self._dispatch.children, *self._quarantine.children]
 
     def _add_child(self) -> None:
         self._dispatch.children.append(self._family.bear(self._options.max_tasks_per_child))
@@ -190,8 +189,8 @@ class ProcessPool(Pool):
         timer = self._leave_timers.pop(child.token, None)
         if timer is not None:
             timer.cancel()
-        if child is self._quarantine.child:
-            self._quarantine.lost()
+        if child in self._quarantine.children:
+            self._quarantine.lost(child)
             return
         self._dispatch.children.remove(child)
         if not self._stopping and not self._failed:

@@ -1,4 +1,4 @@
-"""Where tasks run that are accused of having killed a child: alone, one after the other, in a child of their own."""
+"""Where tasks run that are accused of having killed a child: alone, each in a child that has nothing else to do."""
 
 from __future__ import annotations
 
@@ -16,45 +16,56 @@ IDLE_SECONDS = 30.0
 
 
 class Quarantine:
-    """One child, made when the first accused job comes, ended when none came for a while.
+    """Some children, each made when an accused job finds none idle, and ended when none came to it for a while.
 
     Attributes:
-        child: the child, while there is one.
-        waiting: the jobs that wait for it.
+        children: while there are any.
+        waiting: the jobs that wait for one.
     """
 
-    def __init__(self, bear: Callable[[], ChildProcess], leave: Callable[[ChildProcess], None]) -> None:
-        """Make the child with ``bear``, and end it with ``leave``."""
-        self.child: ChildProcess | None = None
+    def __init__(self, most: int, bear: Callable[[], ChildProcess], leave: Callable[[ChildProcess], None]) -> None:
+        """Make up to ``most`` children with ``bear``, and end each with ``leave``."""
+        self.children: list[ChildProcess] = []
         self.waiting: deque[Job] = deque()
+        self._most = most
         self._bear = bear
         self._leave = leave
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def submit(self, job: Job) -> None:
-        """Run a job when those before it are done."""
+        """Run a job in a child of its own, once there is one."""
         self.waiting.append(job)
         self.fill()
 
     def fill(self) -> None:
-        """Give the child its next job, if it is idle; see that there is a child while there are jobs."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.child is None:
-            self.child = self._bear() if self.waiting else None
-        elif self.child.accepts and self.child.idle:
-            if not self.waiting:
-                self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._leave, self.child)
-            elif self.child.give(self.waiting[0]):
-                self.waiting.popleft()
+        """Give each idle child a job; see that there are children while jobs wait."""
+        for child in self.children:
+            if child.accepts and child.idle:
+                self._employ(child)
+        to_come = sum(not child.ready for child in self.children)
+        for _ in range(min(len(self.waiting) - to_come, self._most - len(self.children))):
+            self.children.append(self._bear())
 
-    def lost(self) -> None:
-        """Take note that the child has ended."""
-        self.child = None
+    def lost(self, child: ChildProcess) -> None:
+        """Take note that a child has ended."""
+        self.children.remove(child)
+        self._keep(child)
         self.fill()
 
     def close(self) -> None:
-        """Stop the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Stop the timers."""
+        for child in self.children:
+            self._keep(child)
+
+    def _employ(self, child: ChildProcess) -> None:
+        self._keep(child)
+        if not self.waiting:
+            loop = asyncio.get_running_loop()
+            self._timers[child.token] = loop.call_later(IDLE_SECONDS, self._leave, child)
+        elif child.give(self.waiting[0]):
+            self.waiting.popleft()
+
+    def _keep(self, child: ChildProcess) -> None:
+        timer = self._timers.pop(child.token, None)
+        if timer is not None:
+            timer.cancel()
