@@ -52,6 +52,7 @@ logger = logging.getLogger("celeriac")
 
 DEFAULT_FILE = "celeriac.db"
 DEFAULT_QUEUE = "celeriac"
+IN_PROCESS = "memory://"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
@@ -106,7 +107,7 @@ class App:
         """
         self.main = main
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
-        self.tasks = TaskRegistry()
+        self.tasks = TaskRegistry(self)
         self.plugins = Plugins()
         self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
@@ -243,12 +244,17 @@ class App:
         return client
 
     def _new_client(self) -> Client:
+        connection, publisher = self.connect(), self._link
+        if publisher is None and self.conf.task_always_eager:
+            from celeriac.worker.eager import Eager  # noqa: PLC0415 - a door up, as in worker_main
+
+            publisher = Eager(self, connection, portal())
         return Client(
-            self.connect(),
+            connection,
             portal(),
             self.codecs,
             publish_timeout=self.conf.publish_timeout,
-            publisher=self._link,
+            publisher=publisher,
             successor=lambda: self.client,
         )
 
@@ -294,6 +300,8 @@ class App:
 
     def _with_addresses(self) -> Settings:
         broker, fleet = self.conf.broker, self.conf.fleet
+        if self.conf.task_always_eager and not (broker and self.plugins.transport(broker[0]).scoped):
+            return replace(self.conf, broker=(IN_PROCESS,), backend=())
         if not broker:
             path = self._default_file()
             logger.info("no broker was given; using the SQLite file %s", path)
@@ -335,7 +343,8 @@ class App:
         """Run a worker inside this process: ``with app.run_worker(pool="thread") as worker:``.
 
         Args:
-            **options: as `celeriac.worker.WorkerOptions`; ``pool`` is ``"thread"`` by default.
+            **options: as `celeriac.worker.WorkerOptions`; ``pool`` is ``"thread"`` by default. ``prepare`` is called
+                with the worker before it begins: to add observers, say.
         """
         from celeriac.worker.inprocess import RunningWorker  # noqa: PLC0415 - the one door up, as in worker_main
 

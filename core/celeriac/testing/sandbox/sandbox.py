@@ -1,0 +1,321 @@
+"""An App in a sandbox: its own tasks, routes and rooms, on a broker and a clock that belong to the test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from celeriac.clock import SystemClock
+from celeriac.errors import CodecError, ConfigurationError, TaskError, UnknownTask
+from celeriac.settings import Settings
+from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
+from celeriac.testing.sandbox.clock import ShiftedClock
+from celeriac.testing.sandbox.enqueued import Enqueued, Expected, explain
+from celeriac.testing.sandbox.faults import FailingPublisher, Faults
+from celeriac.testing.sandbox.stuck import NotDrained, report
+from celeriac.testing.sandbox.worker import SandboxWorker, has_failed
+from celeriac.topology import DEAD_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from celeriac.app import App
+    from celeriac.events import Finished
+    from celeriac.task import Task
+    from celeriac.testing.sandbox.broker import Stored
+    from celeriac.transport import Transport
+
+PATIENCE_SECONDS = 10.0
+LOOK_EVERY = 0.02
+WAITING = ("ready", "paused", "delayed")
+_monotonic = SystemClock().monotonic
+
+
+class Sandbox:
+    """``with Sandbox(app) as box:`` - what ``app`` sends in the block stays in the process, and time is the test's.
+
+    Nothing runs until `drain` is called, or for as long as a `worker` works. Callable from any thread; inside a running
+    loop await `adrain` and `aadvance`.
+
+    Attributes:
+        app: the App.
+        clock: its clock, as long as the block lasts; `advance` puts it forward.
+        faults: what can go wrong.
+    """
+
+    def __init__(self, app: App, *, pool: str = "thread", **settings: Any) -> None:
+        """Describe the sandbox; entering the block changes the App, leaving it changes it back.
+
+        Args:
+            app: any App, say the one of your program.
+            pool: where `drain` and `worker` run ``def`` tasks: ``thread``, or for `drain` also ``solo``, the thread
+                that calls it, whose database connection and transaction they then share.
+            **settings: of the App, for the block.
+
+        Raises:
+            UnknownOption: a setting of an unknown name.
+        """
+        self.app = app
+        self.clock = ShiftedClock()
+        self.faults = Faults(self._connections)
+        self._pool = pool
+        known = {each.name: getattr(app.conf, each.name) for each in fields(Settings)}
+        self._name = f"{SCHEME}://{uuid4().hex}"
+        here = {"broker": self._name, "backend": None, "fleet": None}
+        self._conf = Settings.resolve({**known, **settings, **here}, {})
+        self._workers: list[SandboxWorker] = []
+        self._news = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Begin: the App closes its connection, and opens one to the sandbox.
+
+        Raises:
+            ConfigurationError: the App is in a sandbox already.
+        """
+        app = self.app
+        if app in _sandboxes:
+            raise ConfigurationError(f"{app!r} is in a sandbox already; leave that one first")
+        app.close()
+        self._before = app.conf, app.clock
+        self._broker = SandboxBroker(app.plugins, self.faults)
+        app.plugins.register(self._broker)
+        _sandboxes[app] = self
+        app.conf, app.clock = self._conf, self.clock
+        client = app.client
+        self._eye = client.portal.run(self._broker.look_into(self._name, self.clock))
+        client.portal.run(client.connection.open())
+        client.publisher = FailingPublisher(client.publisher, self.faults)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End: what still waits is gone, and the App is what it was."""
+        self.app.close()
+        self._eye.forget()
+        del _sandboxes[self.app]
+        self.app.plugins.unregister(self._broker)
+        self.app.conf, self.app.clock = self._before
+
+    # what waits
+
+    def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Enqueued]:
+        """Return what waits, or only calls of one task: queue by queue, next first, those that are delayed last."""
+        name = task if task is None or isinstance(task, str) else task.name
+        found = []
+        for stored in self._contents():
+            if stored.state in WAITING and (name is None or stored.message.headers.get("task") == name):
+                try:
+                    found.append(Enqueued.of(self.app, stored))
+                except CodecError:
+                    continue  # no task message: someone else's
+        return found
+
+    def assert_enqueued(self, task: Task[..., Any] | str, *, count: int | None = None, **expected: Any) -> None:
+        """Check that a call waits.
+
+        Args:
+            task: the task, or its name.
+            count: how many such calls wait; by default at least one.
+            **expected: ``args``, ``kwargs``, ``queue``, ``priority`` and ``countdown``, as `Expected` has them.
+
+        Raises:
+            AssertionError: none does; it shows what is enqueued instead, and in what it differs.
+        """
+        wanted = Expected(self.app, task, **expected)
+        waiting = self.enqueued()
+        matching = sum(each.task == wanted.task and not wanted.differences(each) for each in waiting)
+        if (count is None and not matching) or (count is not None and matching != count):
+            raise AssertionError(explain(wanted, waiting, matching, count))
+
+    def refute_enqueued(self, task: Task[..., Any] | str, **expected: Any) -> None:
+        """Check that no such call waits; as `assert_enqueued`."""
+        wanted = Expected(self.app, task, **expected)
+        found = [each for each in self.enqueued(wanted.task) if not wanted.differences(each)]
+        if found:
+            shown = "".join(f"\n  + {each}" for each in found)
+            raise AssertionError(f"enqueued, and not to be:\n  - {wanted}{shown}")
+
+    # what works
+
+    @contextmanager
+    def worker(self, **options: Any) -> Iterator[SandboxWorker]:
+        """Return a block in which a worker works; options as `App.run_worker`."""
+        with SandboxWorker(self.app, self._news.set, **options) as worker:
+            self._workers.append(worker)
+            try:
+                yield worker
+            finally:
+                self._workers.remove(worker)
+
+    def drain(self, timeout: float = PATIENCE_SECONDS, *, propagate: bool = True) -> list[Finished]:
+        """Run all that is ready, and what follows from it; what is delayed is not waited for.
+
+        Args:
+            timeout: seconds after which this gives up. What hangs on your own thread (``pool="solo"``) is not ended.
+            propagate: raise what the first task that failed for good has raised.
+
+        Returns:
+            Every run that has ended, in order.
+
+        Raises:
+            NotDrained: some were not done in time; each is named, with where it is.
+        """
+        patience = Patience(timeout)
+        if self._workers:
+            before = [(worker, len(worker.finished)) for worker in self._workers]
+            self._wait(patience)
+            if self._ready() - self._consumed():
+                raise NotDrained(self._report("these tasks are never run"))
+            finished = [event for worker, known in before for event in worker.finished[known:]]
+        else:
+            finished = []
+            while queues := self._ready():
+                finished += self._work_on(sorted(queues), patience)
+        failed = [event for event in finished if has_failed(event)]
+        if propagate and failed:
+            raise self._error_of(failed)
+        return finished
+
+    async def adrain(self, timeout: float = PATIENCE_SECONDS, *, propagate: bool = True) -> list[Finished]:
+        """Run all that is ready, from a coroutine; as `drain`."""
+        return await asyncio.to_thread(self.drain, timeout, propagate=propagate)
+
+    def advance(self, seconds: float, timeout: float = PATIENCE_SECONDS) -> None:
+        """Let ``seconds`` pass. While a `worker` works, what falls due runs, each at its moment; else it becomes ready.
+
+        Args:
+            seconds: that are skipped.
+            timeout: real seconds after which this gives up on tasks that are not done.
+
+        Raises:
+            NotDrained: some were not done in time.
+            ValueError: ``seconds`` is negative: time does not go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"time does not go back: {seconds} s")
+        end = self.clock.monotonic() + seconds
+        patience = Patience(timeout)
+        while self._workers:
+            self._wait(patience)
+            now, left = self.clock.now(), end - self.clock.monotonic()
+            due = [(each.due - now).total_seconds() for each in self._contents("delayed") if each.due is not None]
+            if not due or min(due) > left:
+                break
+            self.clock.skip(max(0.0, min(due)))
+        self.clock.skip(max(0.0, end - self.clock.monotonic()))
+
+    async def aadvance(self, seconds: float, timeout: float = PATIENCE_SECONDS) -> None:
+        """Let time pass, from a coroutine; as `advance`."""
+        await asyncio.to_thread(self.advance, seconds, timeout)
+
+    # within
+
+    def _work_on(self, queues: Sequence[str], patience: Patience) -> list[Finished]:
+        """Let a worker come by that leaves when nothing is to be done; ``def`` tasks run where the pool has them."""
+        with self.worker(pool=self._pool, queues=queues) as worker:
+            if self._pool != "solo":
+                self._wait(patience)
+            else:
+                with ThreadPoolExecutor(1) as other:
+                    waiting = other.submit(self._wait, patience)
+                    waiting.add_done_callback(lambda done: worker.stop(at_once=done.exception() is not None))
+                    while worker.lend():
+                        pass
+                    waiting.result()
+        return worker.finished
+
+    def _wait(self, patience: Patience) -> None:
+        """Return when the workers have nothing to do."""
+        while True:
+            self._news.clear()
+            if all(worker.has_ended for worker in self._workers) or self._is_idle():
+                return
+            if patience.is_over:
+                raise NotDrained(self._report(f"not done after {patience.seconds:g} s"))
+            self._news.wait(LOOK_EVERY)
+
+    def _is_idle(self) -> bool:
+        """Nothing is under way; nothing has moved while this was looked at."""
+        before = [worker.load() for worker in self._workers]
+        consumed = self._consumed()
+        if any(each.state == "running" or each.queue in consumed for each in self._contents("ready", "running")):
+            return False
+        return all(load is not None and not load.under_way for load in before) and before == [
+            worker.load() for worker in self._workers
+        ]
+
+    def _contents(self, *states: str) -> list[Stored]:
+        """Return what is in the broker, dead letters left out; only in one of some states, if any are named."""
+        stored = self._eye.contents()
+        alive = [each for each in stored if not each.queue.endswith(DEAD_SUFFIX)]
+        return [each for each in alive if not states or each.state in states]
+
+    def _ready(self) -> set[str]:
+        return {each.queue for each in self._contents("ready")}
+
+    def _consumed(self) -> set[str]:
+        return {queue for worker in self._workers for queue in worker.queues}
+
+    def _report(self, head: str) -> str:
+        begun = {task_id: seconds for worker in self._workers for task_id, seconds in worker.begun.items()}
+        workers = [worker.look() for worker in self._workers]
+        return f"{head}:\n{report(self._contents(), begun, self._consumed(), self.clock.now(), workers)}"
+
+    def _error_of(self, failed: Sequence[Finished]) -> BaseException:
+        """Return what the first of these has raised, told of all."""
+        try:
+            self.app.AsyncResult(failed[0].task_id).get(timeout=0)
+        except UnknownTask:
+            error: BaseException = TaskError(f"{failed[0].task}: {failed[0].shown}\n{failed[0].traceback or ''}")
+        except BaseException as raised:  # noqa: BLE001 - it is the task's
+            error = raised
+        for event in failed:
+            error.add_note(f"drain(): {event.task}[{event.task_id}] has {event.why}: {event.shown}")
+        return error
+
+    def _connections(self) -> Sequence[Callable[[Callable[[Transport], None]], None]]:
+        return [self._on_portal, *(worker.on_its_loop for worker in self._workers)]
+
+    def _on_portal(self, function: Callable[[Transport], None]) -> None:
+        client = self.app.client
+
+        async def call() -> None:
+            function(client.connection.transport)
+
+        client.portal.run(call())
+
+
+def sandbox_of(app: App) -> Sandbox:
+    """Return the sandbox that ``app`` is in now.
+
+    Raises:
+        ConfigurationError: it is in none.
+    """
+    if app not in _sandboxes:
+        raise ConfigurationError(f"{app!r} is in no sandbox; enter one: with Sandbox(app) as box")
+    return _sandboxes[app]
+
+
+_sandboxes: WeakKeyDictionary[App, Sandbox] = WeakKeyDictionary()
+
+
+class Patience:
+    """How long somebody waits, in real seconds, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        """Begin to wait."""
+        self.seconds = seconds
+        self._until = _monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """The time is over."""
+        return _monotonic() >= self._until
