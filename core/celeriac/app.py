@@ -301,7 +301,7 @@ class App:
     def _with_addresses(self) -> Settings:
         broker, fleet = self.conf.broker, self.conf.fleet
         if self.conf.task_always_eager and not (broker and self.plugins.transport(broker[0]).scoped):
-            return replace(self.conf, broker=(IN_PROCESS,), backend=())
+            return replace(self.conf, broker=(IN_PROCESS,), backend=(), declare="active")
         if not broker:
             path = self._default_file()
             logger.info("no broker was given; using the SQLite file %s", path)

@@ -12,12 +12,13 @@ import asyncio
 import itertools
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celeriac.errors import CeleriacError, TimeLimitExceeded
@@ -89,8 +90,8 @@ class Eager:
         future: Future[Sequence[Receipt]] = Future()
         future.set_running_or_notify_cancel()
         if _a_loop_runs_here():
-            work = (copy_context().run, self._work, messages, future)
-            threading.Thread(target=work[0], args=work[1:], name="celeriac-eager", daemon=True).start()
+            work = partial(copy_context().run, self._work, messages, future)
+            threading.Thread(target=work, name="celeriac-eager", daemon=True).start()
         else:
             self._work(messages, future)
         return future
@@ -150,6 +151,7 @@ class Eager:
         ours = {message.id for message in messages if message.headers.get("task") in self._app.tasks}
         moments = {message.id: message.not_before or NOT_YET for message in messages}
         waiting: deque[Delivery] = deque()
+        runs: Counter[str] = Counter()
         failure: BaseException | None = None
         async with AsyncExitStack() as stack:
             async with self._alone:
@@ -162,11 +164,12 @@ class Eager:
                 settling = asyncio.create_task(settler.run())
                 stack.callback(settling.cancel)
                 waiting += await _take(consumer, ours)
-            for _ in range(MOST_RUNS):
-                if not waiting:
-                    return receipts, failure
+            while waiting:
                 delivery = waiting.popleft()
                 task_id = delivery.message.id
+                runs[task_id] += 1
+                if runs[task_id] > MOST_RUNS:
+                    raise CeleriacError(_without_end(delivery))
                 verdict, raised = await self._run(consumer, settler, delivery, moments[task_id], hand_over)
                 failure = failure or raised
                 async with self._alone:
@@ -174,8 +177,7 @@ class Eager:
                     settler.add(Item(consumer, delivery, verdict))
                     await settler.drain()
                     waiting += await _take(consumer, ours)
-        task = waiting[0].message.headers.get("task")
-        raise CeleriacError(f"{task} asks for another run after {MOST_RUNS}; run eagerly, nothing changes in between")
+        return receipts, failure
 
     async def _run(
         self,
@@ -234,6 +236,11 @@ def _at_once(verdict: Verdict, moment: datetime) -> tuple[Verdict, datetime]:
         case Requeue():
             verdict = replace(verdict, action=REQUEUE)
     return replace(verdict, publish=now), max(moment, *moments) if moments else moment
+
+
+def _without_end(delivery: Delivery) -> str:
+    task = delivery.message.headers.get("task")
+    return f"{task} asks for yet another run after {MOST_RUNS}; run eagerly, it waits for nothing in between"
 
 
 def _a_loop_runs_here() -> bool:

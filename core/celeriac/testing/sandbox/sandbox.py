@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from celeriac.clock import SystemClock
-from celeriac.errors import CodecError, ConfigurationError, TaskError, UnknownTask
+from celeriac.errors import CodecError, ConfigurationError, ResultTimeout, TaskError, UnknownTask
 from celeriac.settings import Settings
 from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
 from celeriac.testing.sandbox.clock import ShiftedClock
+from celeriac.testing.sandbox.crew import Crew, Patience
 from celeriac.testing.sandbox.enqueued import Enqueued, Expected, explain
 from celeriac.testing.sandbox.faults import FailingPublisher, Faults
-from celeriac.testing.sandbox.stuck import NotDrained, report
-from celeriac.testing.sandbox.worker import SandboxWorker, has_failed
+from celeriac.testing.sandbox.stuck import NotDrained
+from celeriac.testing.sandbox.worker import has_failed
 from celeriac.topology import DEAD_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from celeriac.app import App
     from celeriac.events import Finished
     from celeriac.task import Task
     from celeriac.testing.sandbox.broker import Stored
+    from celeriac.testing.sandbox.worker import SandboxWorker
     from celeriac.transport import Transport
 
 PATIENCE_SECONDS = 10.0
-LOOK_EVERY = 0.02
 WAITING = ("ready", "paused", "delayed")
-_monotonic = SystemClock().monotonic
 
 
 class Sandbox:
@@ -68,10 +67,9 @@ class Sandbox:
         self._pool = pool
         known = {each.name: getattr(app.conf, each.name) for each in fields(Settings)}
         self._name = f"{SCHEME}://{uuid4().hex}"
-        here = {"broker": self._name, "backend": None, "fleet": None}
+        here = {"broker": self._name, "backend": None, "fleet": None, "declare": "active"}
         self._conf = Settings.resolve({**known, **settings, **here}, {})
-        self._workers: list[SandboxWorker] = []
-        self._news = threading.Event()
+        self._crew = Crew(app, self.clock, self._contents)
 
     def __enter__(self) -> Self:
         """Begin: the App closes its connection, and opens one to the sandbox.
@@ -145,15 +143,9 @@ class Sandbox:
 
     # what works
 
-    @contextmanager
-    def worker(self, **options: Any) -> Iterator[SandboxWorker]:
+    def worker(self, **options: Any) -> AbstractContextManager[SandboxWorker]:
         """Return a block in which a worker works; options as `App.run_worker`."""
-        with SandboxWorker(self.app, self._news.set, **options) as worker:
-            self._workers.append(worker)
-            try:
-                yield worker
-            finally:
-                self._workers.remove(worker)
+        return self._crew.hire(**options)
 
     def drain(self, timeout: float = PATIENCE_SECONDS, *, propagate: bool = True) -> list[Finished]:
         """Run all that is ready, and what follows from it; what is delayed is not waited for.
@@ -169,16 +161,7 @@ class Sandbox:
             NotDrained: some were not done in time; each is named, with where it is.
         """
         patience = Patience(timeout)
-        if self._workers:
-            before = [(worker, len(worker.finished)) for worker in self._workers]
-            self._wait(patience)
-            if self._ready() - self._consumed():
-                raise NotDrained(self._report("these tasks are never run"))
-            finished = [event for worker, known in before for event in worker.finished[known:]]
-        else:
-            finished = []
-            while queues := self._ready():
-                finished += self._work_on(sorted(queues), patience)
+        finished = self._watch(patience) if self._crew.workers else self._work(patience)
         failed = [event for event in finished if has_failed(event)]
         if propagate and failed:
             raise self._error_of(failed)
@@ -203,10 +186,10 @@ class Sandbox:
             raise ValueError(f"time does not go back: {seconds} s")
         end = self.clock.monotonic() + seconds
         patience = Patience(timeout)
-        while self._workers:
-            self._wait(patience)
+        while self._crew.workers:
+            self._crew.wait(patience)
             now, left = self.clock.now(), end - self.clock.monotonic()
-            due = [(each.due - now).total_seconds() for each in self._contents("delayed") if each.due is not None]
+            due = [(each.due - now).total_seconds() for each in self._contents() if each.due is not None]
             if not due or min(due) > left:
                 break
             self.clock.skip(max(0.0, min(due)))
@@ -218,71 +201,55 @@ class Sandbox:
 
     # within
 
-    def _work_on(self, queues: Sequence[str], patience: Patience) -> list[Finished]:
-        """Let a worker come by that leaves when nothing is to be done; ``def`` tasks run where the pool has them."""
-        with self.worker(pool=self._pool, queues=queues) as worker:
-            if self._pool != "solo":
-                self._wait(patience)
-            else:
-                with ThreadPoolExecutor(1) as other:
-                    waiting = other.submit(self._wait, patience)
-                    waiting.add_done_callback(lambda done: worker.stop(at_once=done.exception() is not None))
-                    while worker.lend():
-                        pass
-                    waiting.result()
-        return worker.finished
+    def _watch(self, patience: Patience) -> list[Finished]:
+        """Wait for the workers that work; return what they have ended meanwhile."""
+        before = [(worker, len(worker.finished)) for worker in self._crew.workers]
+        self._crew.wait(patience)
+        if self._ready() - self._crew.consumed:
+            raise NotDrained(self._crew.report("these tasks are never run"))
+        return [event for worker, known in before for event in worker.finished[known:]]
 
-    def _wait(self, patience: Patience) -> None:
-        """Return when the workers have nothing to do."""
-        while True:
-            self._news.clear()
-            if all(worker.has_ended for worker in self._workers) or self._is_idle():
-                return
-            if patience.is_over:
-                raise NotDrained(self._report(f"not done after {patience.seconds:g} s"))
-            self._news.wait(LOOK_EVERY)
+    def _work(self, patience: Patience) -> list[Finished]:
+        """Let workers come by until nothing is ready: tasks may have sent others to further queues."""
+        finished: list[Finished] = []
+        while queues := sorted(self._ready()):
+            with self.worker(pool=self._pool, queues=queues) as worker:
+                if self._pool == "solo":
+                    self._lend_thread(worker, patience)
+                else:
+                    self._crew.wait(patience)
+            finished += worker.finished
+        return finished
 
-    def _is_idle(self) -> bool:
-        """Nothing is under way; nothing has moved while this was looked at."""
-        before = [worker.load() for worker in self._workers]
-        consumed = self._consumed()
-        if any(each.state == "running" or each.queue in consumed for each in self._contents("ready", "running")):
-            return False
-        return all(load is not None and not load.under_way for load in before) and before == [
-            worker.load() for worker in self._workers
-        ]
+    def _lend_thread(self, worker: SandboxWorker, patience: Patience) -> None:
+        """Run ``def`` tasks on this thread, until another has seen that nothing is to be done."""
+        with ThreadPoolExecutor(1) as other:
+            waiting = other.submit(self._crew.wait, patience)
+            waiting.add_done_callback(lambda done: worker.stop(at_once=done.exception() is not None))
+            while worker.lend():
+                pass
+            waiting.result()
 
-    def _contents(self, *states: str) -> list[Stored]:
-        """Return what is in the broker, dead letters left out; only in one of some states, if any are named."""
-        stored = self._eye.contents()
-        alive = [each for each in stored if not each.queue.endswith(DEAD_SUFFIX)]
-        return [each for each in alive if not states or each.state in states]
+    def _contents(self) -> list[Stored]:
+        """Return what is in the broker, dead letters left out."""
+        return [each for each in self._eye.contents() if not each.queue.endswith(DEAD_SUFFIX)]
 
     def _ready(self) -> set[str]:
-        return {each.queue for each in self._contents("ready")}
-
-    def _consumed(self) -> set[str]:
-        return {queue for worker in self._workers for queue in worker.queues}
-
-    def _report(self, head: str) -> str:
-        begun = {task_id: seconds for worker in self._workers for task_id, seconds in worker.begun.items()}
-        workers = [worker.look() for worker in self._workers]
-        return f"{head}:\n{report(self._contents(), begun, self._consumed(), self.clock.now(), workers)}"
+        return {each.queue for each in self._contents() if each.state == "ready"}
 
     def _error_of(self, failed: Sequence[Finished]) -> BaseException:
         """Return what the first of these has raised, told of all."""
-        try:
-            self.app.AsyncResult(failed[0].task_id).get(timeout=0)
-        except UnknownTask:
-            error: BaseException = TaskError(f"{failed[0].task}: {failed[0].shown}\n{failed[0].traceback or ''}")
-        except BaseException as raised:  # noqa: BLE001 - it is the task's
-            error = raised
+        first = failed[0]
+        error: BaseException = TaskError(f"{first.task} has {first.why}: {first.shown}\n{first.traceback or ''}")
+        with suppress(ResultTimeout, UnknownTask):
+            raised = self.app.AsyncResult(first.task_id).get(timeout=0, propagate=False)
+            error = raised if isinstance(raised, BaseException) else error
         for event in failed:
             error.add_note(f"drain(): {event.task}[{event.task_id}] has {event.why}: {event.shown}")
         return error
 
     def _connections(self) -> Sequence[Callable[[Callable[[Transport], None]], None]]:
-        return [self._on_portal, *(worker.on_its_loop for worker in self._workers)]
+        return [self._on_portal, *(worker.on_its_loop for worker in self._crew.workers)]
 
     def _on_portal(self, function: Callable[[Transport], None]) -> None:
         client = self.app.client
@@ -305,17 +272,3 @@ def sandbox_of(app: App) -> Sandbox:
 
 
 _sandboxes: WeakKeyDictionary[App, Sandbox] = WeakKeyDictionary()
-
-
-class Patience:
-    """How long somebody waits, in real seconds, from now on."""
-
-    def __init__(self, seconds: float) -> None:
-        """Begin to wait."""
-        self.seconds = seconds
-        self._until = _monotonic() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        """The time is over."""
-        return _monotonic() >= self._until

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from celeriac.worker.worker import Worker
 
 FAILED = frozenset({"failed", "timed out", "rejected", "undecodable", "unsupported"})
+LOOK_EVERY = 0.01
 _monotonic = SystemClock().monotonic
 
 
@@ -88,11 +89,12 @@ class SandboxWorker:
         """
         running = self._running
         pool = None if running is None else running.ask(lambda worker: worker.pool)
-        if isinstance(pool, SoloPool):
+        if running is not None and isinstance(pool, SoloPool):
             pool.run_forever()
-        if running is not None:
             running.join()
-        return not self._stopping
+        else:
+            self._supervisor.join(LOOK_EVERY)  # it is dead, and another is to come
+        return not (self._stopping or self.has_ended)
 
     @property
     def begun(self) -> Mapping[str, float]:
@@ -120,8 +122,8 @@ class SandboxWorker:
 
     def _start(self) -> None:
         self._begun.clear()
-        self._running = RunningWorker(self._app, prepare=self._prepare, **self._options)
-        self._running.__enter__()
+        running = RunningWorker(self._app, prepare=self._prepare, **self._options)
+        self._running = running.__enter__()
 
     def _supervise(self) -> None:
         while self._running is not None:
