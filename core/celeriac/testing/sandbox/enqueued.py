@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import CodecError, NotRegistered, did_you_mean
+from celeriac.errors import CodecError, NotRegistered, UnknownOption, did_you_mean
 from celeriac.protocol import decode_body, encode_body, parse_header
 
 if TYPE_CHECKING:
@@ -107,7 +107,11 @@ class Expected:
 
         Raises:
             NotRegistered: the App has no task of that name.
+            UnknownOption: there is no such expectation.
         """
+        for name in options:
+            if name not in OPTIONS:
+                raise UnknownOption("expectation", name, ("args", "kwargs", "countdown", *OPTIONS))
         self.task = task if isinstance(task, str) else task.name
         if self.task not in app.tasks:
             raise NotRegistered(f"no task {self.task!r} in this App{did_you_mean(self.task, app.tasks)}")

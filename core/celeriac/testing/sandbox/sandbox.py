@@ -155,7 +155,7 @@ class Sandbox:
             propagate: raise what the first task that failed for good has raised.
 
         Returns:
-            Every run that has ended, in order.
+            Every run that has ended, in order; of a worker that works, since the last `drain`.
 
         Raises:
             NotDrained: some were not done in time; each is named, with where it is.
@@ -202,12 +202,11 @@ class Sandbox:
     # within
 
     def _watch(self, patience: Patience) -> list[Finished]:
-        """Wait for the workers that work; return what they have ended meanwhile."""
-        before = [(worker, len(worker.finished)) for worker in self._crew.workers]
+        """Wait for the workers that work; return what they have ended since this was last asked."""
         self._crew.wait(patience)
         if self._ready() - self._crew.consumed:
             raise NotDrained(self._crew.report("these tasks are never run"))
-        return [event for worker, known in before for event in worker.finished[known:]]
+        return [event for worker in self._crew.workers for event in worker.news()]
 
     def _work(self, patience: Patience) -> list[Finished]:
         """Let workers come by until nothing is ready: tasks may have sent others to further queues."""

@@ -51,6 +51,7 @@ class SandboxWorker:
         self.queues = tuple(options.get("queues") or (queue.name for queue in app.queues))
         self.finished: list[Finished] = []
         self.crashes = 0
+        self._known = 0
         self._begun: dict[str, float] = {}
         self._running: RunningWorker | None = None
         self._stopping = False
@@ -95,6 +96,11 @@ class SandboxWorker:
         else:
             self._supervisor.join(LOOK_EVERY)  # it is dead, and another is to come
         return not (self._stopping or self.has_ended)
+
+    def news(self) -> list[Finished]:
+        """Return the runs that have ended since this was last asked."""
+        known, self._known = self._known, len(self.finished)
+        return self.finished[known : self._known]
 
     @property
     def begun(self) -> Mapping[str, float]:
