@@ -102,8 +102,8 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         with _lock:
             app = self._app()
             while app is not None and self._adopted < len(_declarations):
-                self._adopted += 1
-                _declarations[self._adopted - 1](app)
+                _declarations[self._adopted](app)
+                self._adopted += 1  # from now on others find it without waiting here
 
 
 def _where(fn: Callable[..., Any]) -> str:

@@ -143,6 +143,10 @@ def test_nothing_in_the_core_imports_the_testing_kit(house: House) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_nothing_in_the_core_imports_the_way_from_celery(house: House) -> None:
+    assert not [str(each) for each in house.imports if _is_in(each.target, "celeriac.compat")]
+
+
 def test_transports_stand_on_the_ground_floor(house: House) -> None:
     wrong = [
         str(each)

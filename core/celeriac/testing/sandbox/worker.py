@@ -127,9 +127,15 @@ class SandboxWorker:
             self._running.ask(lambda worker: function(worker._connection.transport))
 
     def _start(self) -> None:
-        self._begun.clear()
-        running = RunningWorker(self._app, prepare=self._prepare, **self._options)
-        self._running = running.__enter__()
+        while True:
+            self._begun.clear()
+            running = RunningWorker(self._app, prepare=self._prepare, **self._options)
+            try:
+                self._running = running.__enter__()
+            except WorkerCrash:  # it had something to do at once
+                self.crashes += 1
+            else:
+                return
 
     def _supervise(self) -> None:
         while self._running is not None:
