@@ -1,75 +1,16 @@
-"""A sandbox: what waits, what runs when asked to, and time that a test puts forward."""
+"""A sandbox: what waits in it, and what runs when it is asked to."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
 from unittest.mock import ANY
 
 import pytest
 
-from celeriac import App, Queue, Reject
-from celeriac.errors import ConfigurationError, NotRegistered, TaskError, TaskRevoked, UnknownOption
+from celeriac import App, Queue
+from celeriac.errors import ConfigurationError, NotRegistered, TaskError, UnknownOption
 from celeriac.testing import NotDrained, Sandbox
-
-
-class Shop:
-    """An App as a program has one: with a broker that is not there."""
-
-    def __init__(self):
-        self.app = App("shop", broker="amqp://nobody:secret@nowhere.invalid:1", routes={"shop.mail": "mail"})
-        self.done = []
-        self.hold = threading.Event()
-
-        @self.app.task(name="shop.charge")
-        def charge(amount, currency="EUR"):
-            self.done.append((amount, currency, threading.current_thread()))
-            return amount
-
-        @self.app.task(name="shop.mail")
-        def mail(to):
-            charge.delay(1)
-
-        @self.app.task(name="shop.wait")
-        def wait_for_it():
-            self.hold.wait()
-
-        @self.app.task(name="shop.sleep", acks_late=False)
-        async def sleep():
-            await asyncio.sleep(3600)
-
-        @self.app.task(name="shop.flaky", autoretry_for=(OSError,), max_retries=5, default_retry_delay=600)
-        def flaky():
-            self.done.append(self.app.clock.now())
-            if len(self.done) < 4:
-                raise OSError("not yet")
-            return "at last"
-
-        @self.app.task(name="shop.break")
-        def break_it(ignored=None):
-            raise ValueError("broken")
-
-        @self.app.task(name="shop.reject")
-        def reject():
-            raise Reject("no such thing")
-
-        self.charge, self.mail, self.wait, self.sleep = charge, mail, wait_for_it, sleep
-        self.flaky, self.break_it, self.reject = flaky, break_it, reject
-
-
-@pytest.fixture
-def shop():
-    shop = Shop()
-    yield shop
-    shop.hold.set()
-    shop.app.close()
-
-
-@pytest.fixture
-def box(shop):
-    with Sandbox(shop.app) as box:
-        yield box
 
 
 def test_nothing_runs_until_it_is_drained(shop, box):
@@ -328,63 +269,6 @@ def test_a_time_limit_does_not_keep_a_task_out(shop, box):
     result = limited.delay()
     box.drain()
     assert result.get(timeout=0) == "ran"
-
-
-# time
-
-
-def test_what_is_due_later_waits_for_its_time(shop, box):
-    shop.charge.apply_async((17,), countdown=3600)
-    assert box.drain() == []
-    box.advance(3590)
-    assert box.drain() == []
-    box.advance(10)
-    assert len(box.drain()) == 1
-
-
-def test_retries_come_at_their_moments_without_waiting(shop, box):
-    with box.worker():
-        result = shop.flaky.delay()
-        box.advance(4000)
-        assert result.get(timeout=0) == "at last"
-    moments = [(later - sooner).total_seconds() for sooner, later in zip(shop.done, shop.done[1:], strict=False)]
-    assert len(moments) == 3
-    assert all(600 <= seconds < 630 for seconds in moments), moments
-
-
-def test_advancing_stops_where_it_was_told_to(shop, box):
-    before = box.clock.now()
-    with box.worker():
-        for minutes in range(1, 6):
-            shop.charge.apply_async((minutes,), countdown=60 * minutes)
-        box.advance(150)
-        assert [run[0] for run in shop.done] == [1, 2]
-        box.advance(3600)
-        assert [run[0] for run in shop.done] == [1, 2, 3, 4, 5]
-    passed = box.clock.now() - before
-    assert timedelta(seconds=3750) <= passed < timedelta(seconds=3750 + 60)
-
-
-def test_what_has_expired_is_not_run(shop, box):
-    result = shop.charge.apply_async((17,), expires=60)
-    box.advance(61)
-    box.drain()
-    assert (result.state, shop.done) == ("REVOKED", [])
-    with pytest.raises(TaskRevoked):
-        result.get(timeout=0)
-
-
-def test_time_does_not_go_back(box):
-    with pytest.raises(ValueError, match="does not go back"):
-        box.advance(-1)
-
-
-def test_a_task_that_hangs_does_not_hang_the_advance(shop, box):
-    with box.worker():
-        shop.wait.delay()
-        with pytest.raises(NotDrained, match=r"shop\.wait"):
-            box.advance(10, timeout=0.2)
-        shop.hold.set()
 
 
 def test_priorities_and_declared_queues_are_the_app_s(shop):
