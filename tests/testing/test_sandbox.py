@@ -125,6 +125,15 @@ def test_nothing_waits_is_said(shop, box):
 def test_a_mistyped_task_is_no_success(box):
     with pytest.raises(NotRegistered, match=r"did you mean 'shop\.charge'"):
         box.refute_enqueued("shop.chrage")
+    with pytest.raises(AssertionError, match=r"did you mean 'shop\.charge'"):
+        box.assert_enqueued("shop.chrage")
+
+
+def test_another_program_s_task_is_found_too(shop, box):
+    shop.app.send_task("stock.reserve", ("a-book", (1, 2)), {"days": 3})
+    box.assert_enqueued("stock.reserve", args=("a-book", (1, 2)), kwargs={"days": 3})
+    with pytest.raises(AssertionError, match="enqueued with"):
+        box.assert_enqueued("stock.reserve", args=("a-book",))
 
 
 def test_a_mistyped_expectation_is_none_either(shop, box):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from celeriac import Snooze
 from celeriac.errors import TaskRevoked
 from celeriac.testing import NotDrained
 
@@ -62,3 +63,14 @@ def test_a_task_that_hangs_does_not_hang_the_advance(shop, box):
         with pytest.raises(NotDrained, match=r"shop\.wait"):
             box.advance(10, timeout=0.2)
         shop.hold.set()
+
+
+def test_a_task_that_comes_again_and_again_does_not_hold_up_the_test(shop, box):
+    @shop.app.task
+    def poll():
+        raise Snooze(1)
+
+    with box.worker():
+        poll.delay()
+        with pytest.raises(NotDrained, match="poll"):
+            box.advance(1_000_000, timeout=0.3)

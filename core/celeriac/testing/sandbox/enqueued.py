@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import CodecError, NotRegistered, UnknownOption, did_you_mean
+from celeriac.errors import CodecError, UnknownOption, did_you_mean
 from celeriac.protocol import decode_body, encode_body, parse_header
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SLACK_SECONDS = 5.0
 OPTIONS = ("queue", "priority")
+_ANYTHING = inspect.signature(lambda *args, **kwargs: (args, kwargs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +101,22 @@ class Expected:
 
         Args:
             app: whose codecs the arguments go through, so that both sides are compared as a worker would see them.
-            task: the task, or its name.
+            task: the task, or its name; a task that the App does not have is another program's.
             args: all its positional arguments; without ``kwargs``, all there are.
             kwargs: arguments by name; without ``args``, some of them.
             countdown: seconds until it may start, give or take 5; 0 for at once.
             **options: ``queue`` and ``priority``.
 
         Raises:
-            NotRegistered: the App has no task of that name.
             UnknownOption: there is no such expectation.
         """
         for name in options:
             if name not in OPTIONS:
                 raise UnknownOption("expectation", name, ("args", "kwargs", "countdown", *OPTIONS))
         self.task = task if isinstance(task, str) else task.name
-        if self.task not in app.tasks:
-            raise NotRegistered(f"no task {self.task!r} in this App{did_you_mean(self.task, app.tasks)}")
-        self._signature = app.tasks[self.task]._signature
+        known = app.tasks.get(self.task)
+        self.unknown = "" if known else f"no task {self.task!r} in this App{did_you_mean(self.task, app.tasks)}"
+        self._signature = known._signature if known else _ANYTHING
         self._app = app
         self._partial = args is None
         given = None if args is None and kwargs is None else self._carried(args or (), kwargs or {})
@@ -191,4 +192,6 @@ def explain(expected: Expected, waiting: Sequence[Enqueued], matching: int, want
     lines += [f"    {each}" for each in others]
     if not waiting:
         lines.append("    nothing waits in any queue")
+    if expected.unknown:
+        lines.append(expected.unknown)
     return "\n".join(lines)

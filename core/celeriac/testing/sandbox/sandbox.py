@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from celeriac.errors import CodecError, ConfigurationError, ResultTimeout, TaskError, UnknownTask
+from celeriac.errors import CodecError, ConfigurationError, NotRegistered, ResultTimeout, TaskError, UnknownTask
 from celeriac.settings import Settings
 from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
 from celeriac.testing.sandbox.clock import ShiftedClock
@@ -134,8 +134,15 @@ class Sandbox:
             raise AssertionError(explain(wanted, waiting, matching, count))
 
     def refute_enqueued(self, task: Task[..., Any] | str, **expected: Any) -> None:
-        """Check that no such call waits; as `assert_enqueued`."""
+        """Check that no such call waits; as `assert_enqueued`.
+
+        Raises:
+            AssertionError: one does; it is shown.
+            NotRegistered: the App has no such task, so that its absence would say nothing.
+        """
         wanted = Expected(self.app, task, **expected)
+        if wanted.unknown:
+            raise NotRegistered(wanted.unknown)
         found = [each for each in self.enqueued(wanted.task) if not wanted.differences(each)]
         if found:
             shown = "".join(f"\n  + {each}" for each in found)
@@ -188,6 +195,8 @@ class Sandbox:
         patience = Patience(timeout)
         while self._crew.workers:
             self._crew.wait(patience)
+            if patience.is_over:
+                raise NotDrained(self._crew.report(f"still on the way after {timeout:g} s: ever more falls due"))
             now, left = self.clock.now(), end - self.clock.monotonic()
             due = [(each.due - now).total_seconds() for each in self._contents() if each.due is not None]
             if not due or min(due) > left:
