@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from celeriac import App
+from celeriac.dead import DeadLetters
 from celeriac.errors import (
     CeleriacError,
     ConfigurationError,
@@ -77,6 +78,15 @@ def test_a_fault_happens_once_and_twice_if_it_is_told_twice(app, box, runs):
     app.tasks["charge"].delay(18)
     box.drain()
     assert runs == [17, 17, 17, 18]
+
+
+def test_a_crash_is_counted_as_one(app, runs):
+    with Sandbox(app, max_lost=1) as box:
+        box.faults.crash_after_run()
+        app.tasks["charge"].delay(17)
+        box.drain(propagate=False)
+        assert runs == [17]
+        assert [letter.reason for letter in DeadLetters(app).peek()] == ["lost"]
 
 
 def test_a_standing_worker_is_started_again(app, runs):

@@ -94,8 +94,7 @@ class Crew:
         if all(worker.has_ended for worker in self.workers):
             return True
         before, consumed = [worker.load() for worker in self.workers], self.consumed
-        for each in self._contents():
-            if each.state == "running" or (each.state == "ready" and each.queue in consumed):
-                return False
+        if any(each.state == "ready" and each.queue in consumed for each in self._contents()):
+            return False
         resting = all(load is not None and not load.under_way for load in before)
         return resting and before == [worker.load() for worker in self.workers]
