@@ -47,6 +47,22 @@ def test_it_is_undone_after_an_error(shop):
     assert shop.app.conf is conf
 
 
+def test_it_is_undone_if_it_cannot_begin(shop, monkeypatch):
+    conf = shop.app.conf
+
+    async def fail(_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("celeriac.connection.Connection.open", fail)
+        with pytest.raises(ZeroDivisionError), Sandbox(shop.app):
+            pass
+    assert shop.app.conf is conf
+    with Sandbox(shop.app) as box:
+        shop.charge.delay(1)
+        assert len(box.drain()) == 1
+
+
 def test_an_app_is_in_one_sandbox_at_a_time(shop, box):
     with pytest.raises(ConfigurationError, match="in a sandbox already"), Sandbox(shop.app):
         pass
@@ -258,14 +274,17 @@ def test_an_early_acknowledged_task_is_waited_for(shop, box):
         assert result.state == "SUCCESS"
 
 
-def test_from_a_coroutine(shop, box):
+def test_from_a_coroutine(shop):
     async def main():
-        result = await shop.charge.adelay(17)
-        later = await shop.charge.aapply_async((18,), countdown=60)
-        await box.adrain()
-        await box.aadvance(60)
-        await box.adrain()
-        return await result, await later
+        with Sandbox(shop.app) as box:
+            result = await shop.charge.adelay(17)
+            later = await shop.charge.aapply_async((18,), countdown=60)
+            box.assert_enqueued(shop.charge, count=2)
+            box.faults.lose_connection()
+            await box.adrain()
+            await box.aadvance(60)
+            await box.adrain()
+            return await result, await later
 
     assert asyncio.run(main()) == (17, 18)
 

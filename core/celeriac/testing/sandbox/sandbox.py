@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from celeriac.errors import CodecError, ConfigurationError, NotRegistered, ResultTimeout, TaskError, UnknownTask
+from celeriac.portal import portal
 from celeriac.settings import Settings
 from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
 from celeriac.testing.sandbox.clock import ShiftedClock
@@ -22,16 +23,19 @@ from celeriac.testing.sandbox.worker import has_failed
 from celeriac.topology import DEAD_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from celeriac.app import App
+    from celeriac.clock import Clock
     from celeriac.events import Finished
     from celeriac.task import Task
     from celeriac.testing.sandbox.broker import Stored
     from celeriac.testing.sandbox.worker import SandboxWorker
     from celeriac.transport import Transport
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
 WAITING = ("ready", "paused", "delayed")
@@ -81,26 +85,26 @@ class Sandbox:
         if app in _sandboxes:
             raise ConfigurationError(f"{app!r} is in a sandbox already; leave that one first")
         app.close()
-        self._before = app.conf, app.clock
-        self._broker = SandboxBroker(app.plugins, self.faults)
-        app.plugins.register(self._broker)
-        _sandboxes[app] = self
-        app.conf, app.clock = self._conf, self.clock
-        client = app.client
-        self._eye = client.portal.run(self._broker.look_into(self._name, self.clock))
-        client.portal.run(client.connection.open())
-        client.publisher = FailingPublisher(client.publisher, self.faults)
+        broker = SandboxBroker(app.plugins, self.faults)
+        self._eye = _on_portal(broker.look_into(self._name, self.clock))
+        with ExitStack() as undoing:
+            undoing.callback(self._eye.forget)
+            undoing.callback(_restore, app, app.conf, app.clock)
+            undoing.callback(app.plugins.unregister, broker)
+            undoing.callback(app.close)
+            undoing.callback(_sandboxes.pop, app)
+            app.plugins.register(broker)
+            app.conf, app.clock, _sandboxes[app] = self._conf, self.clock, self
+            _on_portal(app.client.connection.open())
+            app.client.publisher = FailingPublisher(app.client.publisher, self.faults)
+            self._undoing = undoing.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End: what still waits is gone, and the App is what it was."""
-        self.app.close()
-        self._eye.forget()
-        del _sandboxes[self.app]
-        self.app.plugins.unregister(self._broker)
-        self.app.conf, self.app.clock = self._before
+        self._undoing.close()
 
     # what waits
 
@@ -257,15 +261,13 @@ class Sandbox:
         return error
 
     def _connections(self) -> Sequence[Callable[[Callable[[Transport], None]], None]]:
-        return [self._on_portal, *(worker.on_its_loop for worker in self._crew.workers)]
+        return [self._with_client, *(worker.on_its_loop for worker in self._crew.workers)]
 
-    def _on_portal(self, function: Callable[[Transport], None]) -> None:
-        client = self.app.client
-
+    def _with_client(self, function: Callable[[Transport], None]) -> None:
         async def call() -> None:
-            function(client.connection.transport)
+            function(self.app.client.connection.transport)
 
-        client.portal.run(call())
+        _on_portal(call())
 
 
 def sandbox_of(app: App) -> Sandbox:
@@ -280,3 +282,12 @@ def sandbox_of(app: App) -> Sandbox:
 
 
 _sandboxes: WeakKeyDictionary[App, Sandbox] = WeakKeyDictionary()
+
+
+def _on_portal(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run something short on the portal's loop, also where another loop runs, in an ``async`` test say."""
+    return portal().start(coroutine).result()
+
+
+def _restore(app: App, conf: Settings, clock: Clock) -> None:
+    app.conf, app.clock = conf, clock
