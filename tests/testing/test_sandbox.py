@@ -248,6 +248,11 @@ def test_a_standing_worker_is_waited_for(shop, box):
         assert [run.task for run in box.drain()] == []
 
 
+def test_a_standing_worker_has_no_thread_of_ours(shop, box):
+    with pytest.raises(ConfigurationError, match="needs threads"):
+        box.worker(pool="solo")
+
+
 def test_a_failure_that_came_before_the_drain_is_raised_by_it(shop, box):
     with box.worker() as worker:
         result = shop.break_it.delay()

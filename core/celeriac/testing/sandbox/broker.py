@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from celeriac.hookspecs import hookimpl
 from celeriac.results import ResultStore
-from celeriac.testing.sandbox.faults import WorkerCrash, is_result
+from celeriac.testing.sandbox.faults import WorkerCrash, is_result, sever
 from celeriac.transport import Consumer, Transport
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from celeriac.message import Delivery, Message, Settlement, SettleReceipt
     from celeriac.plugins import Plugins
     from celeriac.results import ResultRecord
-    from celeriac.testing.sandbox.faults import Faults, Severable
+    from celeriac.testing.sandbox.faults import Faults
 
 SCHEME = "sandbox"
 IN_PROCESS = "memory://"
@@ -106,7 +106,7 @@ class _CrashingTransport(Transport):
 
     def crash(self) -> WorkerCrash:
         """Lose the connection as a process that is killed does, and return what to raise."""
-        cast("Severable", self).sever()
+        sever(self)
         return WorkerCrash("a fault that the test has injected")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeriac.clock import SystemClock
+from celeriac.errors import ResultTimeout, TaskError, UnknownTask
 from celeriac.testing.sandbox.stuck import NotDrained, report
 from celeriac.testing.sandbox.worker import SandboxWorker
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from celeriac.app import App
+    from celeriac.events import Finished
     from celeriac.testing.sandbox.broker import Stored
     from celeriac.testing.sandbox.clock import ShiftedClock
 
@@ -88,6 +90,17 @@ class Crew:
         begun = {task_id: seconds for worker in self.workers for task_id, seconds in worker.begun.items()}
         looks = [worker.look() for worker in self.workers]
         return f"{head}:\n{report(self._contents(), begun, self.consumed, self._clock.now(), looks)}"
+
+    def error_of(self, failed: Sequence[Finished]) -> BaseException:
+        """Return what the first of these runs has raised, told of all."""
+        first = failed[0]
+        error: BaseException = TaskError(f"{first.task} has {first.why}: {first.shown}\n{first.traceback or ''}")
+        with suppress(ResultTimeout, UnknownTask):
+            raised = self._app.AsyncResult(first.task_id).get(timeout=0, propagate=False)
+            error = raised if isinstance(raised, BaseException) else error
+        for event in failed:
+            error.add_note(f"drain(): {event.task}[{event.task_id}] has {event.why}: {event.shown}")
+        return error
 
     def _is_idle(self) -> bool:
         """Nothing is to be taken or under way, and nothing has moved while this was looked at."""

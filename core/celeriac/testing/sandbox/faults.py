@@ -39,32 +39,32 @@ class WorkerCrash(BaseException):
     """The worker ends here, as if its process were killed: no handler may go on."""
 
 
-class Severable(Protocol):
-    """A transport that can lose its connection when told to."""
+class _Severable(Protocol):
+    def sever(self) -> None: ...
 
-    def sever(self) -> None:
-        """Lose it."""
-        ...
+
+def sever(transport: Transport) -> None:
+    """Let a transport that lives inside a process lose its connection; on its loop."""
+    cast("_Severable", transport).sever()
 
 
 class Faults:
     """The faults of one sandbox. Each is armed once and happens once; callable from any thread."""
 
-    def __init__(self, connections: Callable[[], Sequence[Callable[[Callable[[Transport], None]], None]]]) -> None:
+    def __init__(self, lose: Callable[[], None]) -> None:
         """Let nothing go wrong yet.
 
         Args:
-            connections: returns, for each open connection, what calls a function with its transport on its own loop.
+            lose: loses every connection.
         """
-        self._connections = connections
+        self._lose = lose
         self._lock = threading.Lock()
         self._answers: list[tuple[Receipt, bool]] = []
         self._crashes: list[str] = []
 
     def lose_connection(self) -> None:
-        """Lose every connection of the App's client and workers: what is held goes back, as `LOSS-1` has it."""
-        for on_its_loop in self._connections():
-            on_its_loop(lambda transport: cast("Severable", transport).sever())
+        """Lose every connection of the App's client and workers: what they hold goes back."""
+        self._lose()
 
     def fail_publish(self, outcome: str = "nacked", *, arrived: bool = False) -> None:
         """Let the next call that sends fail.

@@ -4,44 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from celeriac.errors import CodecError, ConfigurationError, NotRegistered, ResultTimeout, TaskError, UnknownTask
+from celeriac.errors import ConfigurationError
 from celeriac.portal import portal
 from celeriac.settings import Settings
 from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
 from celeriac.testing.sandbox.clock import ShiftedClock
 from celeriac.testing.sandbox.crew import Crew, Patience
-from celeriac.testing.sandbox.enqueued import Enqueued, Expected, explain
-from celeriac.testing.sandbox.faults import FailingPublisher, Faults
+from celeriac.testing.sandbox.faults import FailingPublisher, Faults, sever
 from celeriac.testing.sandbox.stuck import NotDrained
+from celeriac.testing.sandbox.waiting import Waiting
 from celeriac.testing.sandbox.worker import has_failed
-from celeriac.topology import DEAD_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from celeriac.app import App
     from celeriac.clock import Clock
     from celeriac.events import Finished
-    from celeriac.task import Task
-    from celeriac.testing.sandbox.broker import Stored
     from celeriac.testing.sandbox.worker import SandboxWorker
-    from celeriac.transport import Transport
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
-WAITING = ("ready", "paused", "delayed")
 
 
-class Sandbox:
+class Sandbox(Waiting):
     """``with Sandbox(app) as box:`` - what ``app`` sends in the block stays in the process, and time is the test's.
 
     Nothing runs until `drain` is called, or for as long as a `worker` works. Callable from any thread; inside a running
@@ -67,7 +62,7 @@ class Sandbox:
         """
         self.app = app
         self.clock = ShiftedClock()
-        self.faults = Faults(self._connections)
+        self.faults = Faults(self._lose_connections)
         self._pool = pool
         known = {each.name: getattr(app.conf, each.name) for each in fields(Settings)}
         self._name = f"{SCHEME}://{uuid4().hex}"
@@ -106,56 +101,16 @@ class Sandbox:
         """End: what still waits is gone, and the App is what it was."""
         self._undoing.close()
 
-    # what waits
-
-    def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Enqueued]:
-        """Return what waits, or only calls of one task: queue by queue, next first, those that are delayed last."""
-        name = task if task is None or isinstance(task, str) else task.name
-        found = []
-        for stored in self._contents():
-            if stored.state in WAITING and (name is None or stored.message.headers.get("task") == name):
-                try:
-                    found.append(Enqueued.of(self.app, stored))
-                except CodecError:
-                    continue  # no task message: someone else's
-        return found
-
-    def assert_enqueued(self, task: Task[..., Any] | str, *, count: int | None = None, **expected: Any) -> None:
-        """Check that a call waits.
-
-        Args:
-            task: the task, or its name.
-            count: how many such calls wait; by default at least one.
-            **expected: ``args``, ``kwargs``, ``queue``, ``priority`` and ``countdown``, as `Expected` has them.
-
-        Raises:
-            AssertionError: none does; it shows what is enqueued instead, and in what it differs.
-        """
-        wanted = Expected(self.app, task, **expected)
-        waiting = self.enqueued()
-        matching = sum(each.task == wanted.task and not wanted.differences(each) for each in waiting)
-        if (count is None and not matching) or (count is not None and matching != count):
-            raise AssertionError(explain(wanted, waiting, matching, count))
-
-    def refute_enqueued(self, task: Task[..., Any] | str, **expected: Any) -> None:
-        """Check that no such call waits; as `assert_enqueued`.
-
-        Raises:
-            AssertionError: one does; it is shown.
-            NotRegistered: the App has no such task, so that its absence would say nothing.
-        """
-        wanted = Expected(self.app, task, **expected)
-        if wanted.unknown:
-            raise NotRegistered(wanted.unknown)
-        found = [each for each in self.enqueued(wanted.task) if not wanted.differences(each)]
-        if found:
-            shown = "".join(f"\n  + {each}" for each in found)
-            raise AssertionError(f"enqueued, and not to be:\n  - {wanted}{shown}")
-
     # what works
 
     def worker(self, **options: Any) -> AbstractContextManager[SandboxWorker]:
-        """Return a block in which a worker works; options as `App.run_worker`."""
+        """Return a block in which a worker works; options as `App.run_worker`.
+
+        Raises:
+            ConfigurationError: ``pool="solo"``, which runs tasks on a thread that waits for them, as only `drain` does.
+        """
+        if options.get("pool") == "solo":
+            raise ConfigurationError("a worker that works beside a test needs threads; leave pool='solo' to drain()")
         return self._crew.hire(**options)
 
     def drain(self, timeout: float = PATIENCE_SECONDS, *, propagate: bool = True) -> list[Finished]:
@@ -175,7 +130,7 @@ class Sandbox:
         finished = self._watch(patience) if self._crew.workers else self._work(patience)
         failed = [event for event in finished if has_failed(event)]
         if propagate and failed:
-            raise self._error_of(failed)
+            raise self._crew.error_of(failed)
         return finished
 
     async def adrain(self, timeout: float = PATIENCE_SECONDS, *, propagate: bool = True) -> list[Finished]:
@@ -225,7 +180,7 @@ class Sandbox:
         """Let workers come by until nothing is ready: tasks may have sent others to further queues."""
         finished: list[Finished] = []
         while queues := sorted(self._ready()):
-            with self.worker(pool=self._pool, queues=queues) as worker:
+            with self._crew.hire(pool=self._pool, queues=queues) as worker:
                 if self._pool == "solo":
                     self._lend_thread(worker, patience)
                 else:
@@ -242,32 +197,16 @@ class Sandbox:
                 pass
             waiting.result()
 
-    def _contents(self) -> list[Stored]:
-        """Return what is in the broker, dead letters left out."""
-        return [each for each in self._eye.contents() if not each.queue.endswith(DEAD_SUFFIX)]
-
     def _ready(self) -> set[str]:
         return {each.queue for each in self._contents() if each.state == "ready"}
 
-    def _error_of(self, failed: Sequence[Finished]) -> BaseException:
-        """Return what the first of these has raised, told of all."""
-        first = failed[0]
-        error: BaseException = TaskError(f"{first.task} has {first.why}: {first.shown}\n{first.traceback or ''}")
-        with suppress(ResultTimeout, UnknownTask):
-            raised = self.app.AsyncResult(first.task_id).get(timeout=0, propagate=False)
-            error = raised if isinstance(raised, BaseException) else error
-        for event in failed:
-            error.add_note(f"drain(): {event.task}[{event.task_id}] has {event.why}: {event.shown}")
-        return error
+    def _lose_connections(self) -> None:
+        async def lose() -> None:
+            sever(self.app.client.connection.transport)
 
-    def _connections(self) -> Sequence[Callable[[Callable[[Transport], None]], None]]:
-        return [self._with_client, *(worker.on_its_loop for worker in self._crew.workers)]
-
-    def _with_client(self, function: Callable[[Transport], None]) -> None:
-        async def call() -> None:
-            function(self.app.client.connection.transport)
-
-        _on_portal(call())
+        _on_portal(lose())
+        for worker in self._crew.workers:
+            worker.sever()
 
 
 def sandbox_of(app: App) -> Sandbox:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from celeriac.clock import SystemClock
 from celeriac.errors import CeleriacError
 from celeriac.events import Finished, Started, Unsuccessful
-from celeriac.testing.sandbox.faults import WorkerCrash
+from celeriac.testing.sandbox.faults import WorkerCrash, sever
 from celeriac.worker.executors.solo import SoloPool
 from celeriac.worker.inprocess import RunningWorker
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from celeriac.app import App
     from celeriac.events import TaskEvent
-    from celeriac.transport import Transport
     from celeriac.worker.burst import Load
     from celeriac.worker.worker import Worker
 
@@ -42,7 +40,7 @@ class SandboxWorker:
 
         Args:
             app: whose tasks are run.
-            changed: called, on any thread, when it has ended something.
+            changed: called, on its thread, at everything that happens.
             **options: as `celeriac.worker.WorkerOptions`.
         """
         self._app = app
@@ -121,10 +119,10 @@ class SandboxWorker:
         """Return the worker itself."""
         return None if self._running is None else self._running.ask(lambda worker: worker)
 
-    def on_its_loop(self, function: Callable[[Transport], None]) -> None:
-        """Call ``function`` with its transport, on its loop."""
+    def sever(self) -> None:
+        """Let it lose its connection."""
         if self._running is not None:
-            self._running.ask(lambda worker: function(worker._connection.transport))
+            self._running.ask(lambda worker: sever(worker._connection.transport))
 
     def _start(self) -> None:
         while True:
@@ -149,19 +147,15 @@ class SandboxWorker:
         self._changed()
 
     def _prepare(self, worker: Worker) -> None:
-        worker.observers.add(self._note, Started, Finished)
-        worker.observers.add(partial(_ignore, self._changed))
+        worker.observers.add(self._note)
 
     def _note(self, event: TaskEvent) -> None:
-        if isinstance(event, Finished):
+        if isinstance(event, Started):
+            self._begun[event.task_id] = _monotonic()
+        elif isinstance(event, Finished):
             self._begun.pop(event.task_id, None)
             self.finished.append(event)
-        else:
-            self._begun[event.task_id] = _monotonic()
-
-
-def _ignore(changed: Callable[[], None], _: TaskEvent) -> None:
-    changed()
+        self._changed()
 
 
 def has_failed(event: Finished) -> bool:
