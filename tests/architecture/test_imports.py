@@ -46,6 +46,7 @@ FLOORS = {
     "client": 3,
     "compat": 3,
     "dead": 3,
+    "deferred": 3,
     "loading": 3,
     "publisher": 3,
     "registry": 3,

@@ -135,6 +135,20 @@ def test_many_fail_together_and_from_a_coroutine_too(app):
             asyncio.run(app.tasks["charge"].adelay(1))
 
 
+def test_sends_that_nobody_waits_for_are_seen_and_fail_too(app, caplog):
+    charge = app.tasks["charge"]
+    with Sandbox(app, publish_confirm="deferred") as box:
+        for number in range(50):
+            charge.delay(number)
+        box.assert_enqueued(charge, count=50)
+        box.faults.fail_publish("nacked")
+        charge.delay(50)
+        with pytest.raises(PublishErrors):
+            app.flush()
+        assert "whose confirm nobody waited for" in caplog.text
+        assert len(box.drain()) == 50
+
+
 def test_what_is_unconfirmed_may_have_arrived(app, runs):
     with Sandbox(app) as box:
         box.faults.fail_publish("unconfirmed", arrived=True)

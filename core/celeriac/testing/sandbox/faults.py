@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.message import Message
-    from celeriac.publisher import Publishes
+    from celeriac.publisher import NotTaken, Publishes
     from celeriac.results import ResultRecord
     from celeriac.transport import Transport
 
@@ -121,14 +121,17 @@ class FailingPublisher:
         self._inner = inner
         self._faults = faults
 
-    def publish(self, messages: Sequence[Message]) -> Future[Sequence[Receipt]]:
-        """Publish, or do not."""
+    def publish(self, messages: Sequence[Message], *not_taken: NotTaken) -> Future[Sequence[Receipt]]:
+        """Publish, or do not; as `celeriac.publisher.Publisher.publish`."""
         answer = self._faults.next_answer()
         if answer is None:
-            return self._inner.publish(messages)
+            return self._inner.publish(messages, *not_taken)
         receipt, arrived = answer
         if arrived:
             self._inner.publish(messages).result()
+        for tell in not_taken:
+            for message in messages:
+                tell(message, receipt)
         future: Future[Sequence[Receipt]] = Future()
         future.set_result([receipt] * len(messages))
         return future

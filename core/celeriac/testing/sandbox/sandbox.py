@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
+from celeriac.deferred import Deferred
 from celeriac.errors import ConfigurationError
 from celeriac.portal import portal
 from celeriac.settings import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from celeriac.app import App
+    from celeriac.client import Client
     from celeriac.clock import Clock
     from celeriac.events import Finished
     from celeriac.testing.sandbox.worker import SandboxWorker
@@ -91,7 +93,7 @@ class Sandbox(Waiting):
             app.plugins.register(broker)
             app.conf, app.clock, _sandboxes[app] = self._conf, self.clock, self
             _on_portal(app.client.connection.open())
-            app.client.publisher = FailingPublisher(app.client.publisher, self.faults)
+            _let_fail(app.client, self.faults)
             self._undoing = undoing.pop_all()
         return self
 
@@ -226,6 +228,12 @@ _sandboxes: WeakKeyDictionary[App, Sandbox] = WeakKeyDictionary()
 def _on_portal(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run something short on the portal's loop, also where another loop runs, in an ``async`` test say."""
     return portal().start(coroutine).result()
+
+
+def _let_fail(client: Client, faults: Faults) -> None:
+    client.publisher = FailingPublisher(client.publisher, faults)
+    if client.deferred is not None:
+        client.deferred = Deferred(client.publisher)  # type: ignore[arg-type] # it publishes as the other
 
 
 def _restore(app: App, conf: Settings, clock: Clock) -> None:

@@ -71,5 +71,7 @@ class Waiting:
             raise AssertionError(f"enqueued, and not to be:\n  - {wanted}{shown}")
 
     def _contents(self) -> list[Stored]:
-        """Return what is in the broker, dead letters left out."""
+        """Return what is in the broker, dead letters left out; what is on its way there is waited for."""
+        if (deferred := self.app.client.deferred) is not None:
+            deferred.wait()
         return [each for each in self._eye.contents() if not each.queue.endswith(DEAD_SUFFIX)]
