@@ -260,7 +260,7 @@ class App:
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
         with self._lock:
-            settings = self._with_addresses()
+            settings = self._in_process() or self._with_addresses()
         topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
         return Connection(
             settings=settings,
@@ -314,10 +314,15 @@ class App:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
         return Locator.of(self, self._defined)
 
+    def _in_process(self) -> Settings | None:
+        """Return settings with a broker inside the process, if tasks run where they are sent and the App's is outside."""
+        broker = self.conf.broker
+        if not self.conf.task_always_eager or (broker and self.plugins.transport(broker[0]).scoped):
+            return None
+        return replace(self.conf, broker=(IN_PROCESS,), backend=(), declare="active")
+
     def _with_addresses(self) -> Settings:
         broker, fleet = self.conf.broker, self.conf.fleet
-        if self.conf.task_always_eager and not (broker and self.plugins.transport(broker[0]).scoped):
-            return replace(self.conf, broker=(IN_PROCESS,), backend=(), declare="active")
         if not broker:
             path = default_file(self._defined)
             logger.info("no broker was given; using the SQLite file %s", path)

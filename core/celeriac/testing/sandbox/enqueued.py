@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import CodecError, UnknownOption, did_you_mean
-from celeriac.protocol import decode_body, encode_body, parse_header
+from celeriac.protocol import decode_body, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,8 +130,7 @@ class Expected:
 
     def _arrived(self, value: Any) -> Any:
         try:
-            body, content_type, content_encoding = encode_body(self._app.codecs, [value], {})
-            return decode_body(self._app.codecs, body, content_type, content_encoding)[0][0]
+            return self._app.codecs.decode(*self._app.codecs.encode(value))
         except CodecError:
             return value
 
