@@ -20,7 +20,7 @@ from uuid import uuid4
 from celeriac.client import Client
 from celeriac.clock import SystemClock
 from celeriac.codec import Codecs
-from celeriac.connection import Connection
+from celeriac.connection import Connection, in_process
 from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.locator import Locator, default_file, is_importing
 from celeriac.plugins import Plugins
@@ -51,7 +51,6 @@ LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 logger = logging.getLogger("celeriac")
 
 DEFAULT_QUEUE = "celeriac"
-IN_PROCESS = "memory://"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
@@ -260,7 +259,7 @@ class App:
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
         with self._lock:
-            settings = self._in_process() or self._with_addresses()
+            settings = in_process(self.conf, self.plugins) or self._with_addresses()
         topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
         return Connection(
             settings=settings,
@@ -313,13 +312,6 @@ class App:
     def locator(self) -> Locator | None:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
         return Locator.of(self, self._defined)
-
-    def _in_process(self) -> Settings | None:
-        """Return settings with a broker inside the process, if tasks run where they are sent and the App's is outside."""
-        broker = self.conf.broker
-        if not self.conf.task_always_eager or (broker and self.plugins.transport(broker[0]).scoped):
-            return None
-        return replace(self.conf, broker=(IN_PROCESS,), backend=(), declare="active")
 
     def _with_addresses(self) -> Settings:
         broker, fleet = self.conf.broker, self.conf.fleet
