@@ -14,7 +14,7 @@ import queue
 import threading
 from collections import Counter, deque
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,11 +28,10 @@ from celeriac.publisher import Publisher
 from celeriac.topology import DEFAULT_EXCHANGE
 from celeriac.worker.admit import Facts, Refused, admit
 from celeriac.worker.decide import decide
-from celeriac.worker.executors.loop_lane import LoopLane
+from celeriac.worker.executors.caller import run_here
 from celeriac.worker.flow import policy_of
-from celeriac.worker.job import Cancelled, Failed, TimedOut
+from celeriac.worker.job import Failed, TimedOut
 from celeriac.worker.options import WorkerOptions
-from celeriac.worker.run import run_sync
 from celeriac.worker.settle import Item, Settler
 from celeriac.worker.verdict import Verdict
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from celeriac.message import Delivery, Message, Receipt
     from celeriac.portal import Portal
     from celeriac.transport import Consumer
-    from celeriac.worker.job import Interrupted, Job, Outcome, Result
+    from celeriac.worker.job import Job, Outcome
 
 AT_ONCE = 10_000
 MOST_RUNS = 1000
@@ -59,6 +58,27 @@ class _Errand:
 
     job: Job
     answer: asyncio.Future[Outcome]
+
+
+class _Desk:
+    """The settle room, as one call has it: what it is given is written when `write` returns."""
+
+    def __init__(self, settler: Settler) -> None:
+        self._settler = settler
+        self._running = asyncio.create_task(settler.run())
+
+    async def write(self, item: Item) -> None:
+        """Write, or raise what has ended the room."""
+        self._settler.add(item)
+        drained = asyncio.ensure_future(self._settler.drain())
+        await asyncio.wait((drained, self._running), return_when=asyncio.FIRST_COMPLETED)
+        if not drained.done():
+            drained.cancel()
+            self._running.result()
+
+    def close(self) -> None:
+        """Leave the room."""
+        self._running.cancel()
 
 
 class Eager:
@@ -105,8 +125,10 @@ class Eager:
         flow.add_done_callback(lambda _: inbox.put(None))
         try:
             while (errand := inbox.get()) is not None:
-                outcome = self._execute(errand.job)
+                outcome = run_here(self._app, errand.job)
                 self._portal.loop.call_soon_threadsafe(errand.answer.set_result, outcome)
+                if isinstance(outcome, Failed) and outcome.error.mro[:1] == ("builtins.KeyboardInterrupt",):
+                    raise KeyboardInterrupt  # noqa: TRY301 - someone at the keyboard means the caller too
             receipts, failure = flow.result()
         except BaseException as error:  # noqa: BLE001 - the sender is to hear of it, whatever it is
             flow.cancel()
@@ -116,31 +138,6 @@ class Eager:
             future.set_exception(failure)
         else:
             future.set_result(receipts)
-
-    def _execute(self, job: Job) -> Outcome:
-        if not job.is_async and self._app.lifespan_function is None:
-            return copy_context().run(run_sync, self._app, job.assignment, None)
-        done: Future[Result | Cancelled | Interrupted] = Future()
-        lane = LoopLane(self._app, lambda _, outcome: done.set_result(outcome), done.set_exception)
-        try:
-            lane.start().result()
-            if not job.is_async:
-                return copy_context().run(run_sync, self._app, job.assignment, lane.state)
-            lane.loop.call_soon_threadsafe(lane.run, job.assignment)
-            return self._limited(job, lane, done)
-        finally:
-            lane.stop().result()
-            lane.join()
-
-    @staticmethod
-    def _limited(job: Job, lane: LoopLane, done: Future[Result | Cancelled | Interrupted]) -> Outcome:
-        """Wait for a coroutine, which is cancelled at its hard limit."""
-        with suppress(TimeoutError):
-            done.result(job.hard_limit)
-        if not done.done():
-            lane.loop.call_soon_threadsafe(lane.cancel, job.seq)
-        outcome = done.result()
-        return TimedOut(limit=job.hard_limit or 0.0) if isinstance(outcome, Cancelled) else outcome
 
     # on the portal's loop
 
@@ -160,9 +157,8 @@ class Eager:
                 names |= {message.routing_key for message in messages if message.exchange == DEFAULT_EXCHANGE}
                 taking = self._connection.transport.consume(sorted(names), prefetch=AT_ONCE)
                 consumer = await stack.enter_async_context(taking)
-                settler = Settler(self._connection.store, self._app.clock, lambda *_: None, self._publish)
-                settling = asyncio.create_task(settler.run())
-                stack.callback(settling.cancel)
+                desk = _Desk(Settler(self._connection.store, self._app.clock, lambda *_: None, self._publish))
+                stack.callback(desk.close)
                 waiting += await _take(consumer, ours)
             while waiting:
                 delivery = waiting.popleft()
@@ -170,19 +166,18 @@ class Eager:
                 runs[task_id] += 1
                 if runs[task_id] > MOST_RUNS:
                     raise CeleriacError(_without_end(delivery))
-                verdict, raised = await self._run(consumer, settler, delivery, moments[task_id], hand_over)
+                verdict, raised = await self._run(consumer, desk, delivery, moments[task_id], hand_over)
                 failure = failure or raised
                 async with self._alone:
                     verdict, moments[task_id] = _at_once(verdict, moments[task_id])
-                    settler.add(Item(consumer, delivery, verdict))
-                    await settler.drain()
+                    await desk.write(Item(consumer, delivery, verdict))
                     waiting += await _take(consumer, ours)
         return receipts, failure
 
     async def _run(
         self,
         consumer: Consumer,
-        settler: Settler,
+        desk: _Desk,
         delivery: Delivery,
         moment: datetime,
         hand_over: Callable[[_Errand], None],
@@ -193,8 +188,7 @@ class Eager:
         if isinstance(job, Refused):
             return job.verdict, None
         if not job.acks_late:
-            settler.add(Item(consumer, delivery, BEGUN))
-            await settler.drain()
+            await desk.write(Item(consumer, delivery, BEGUN))
         errand = _Errand(job, asyncio.get_running_loop().create_future())
         hand_over(errand)
         while not (await asyncio.wait([errand.answer], timeout=RENEW_SECONDS))[0]:

@@ -9,48 +9,17 @@ from contextvars import ContextVar
 
 import pytest
 
-from celeriac import App, Exchange, Queue, Reject, Route, Snooze, SoftTimeLimitExceeded, TimeLimitExceeded
-from celeriac.dead import DeadLetters
+from celeriac import Exchange, Queue, Route
 from celeriac.errors import (
-    CeleriacError,
     EncodeError,
     MessageTooLarge,
     ResultError,
-    TaskError,
     TaskRevoked,
     Unroutable,
     Unsupported,
 )
-from celeriac.testing import Sandbox
 
 marked: ContextVar[str] = ContextVar("marked", default="-")
-
-
-@pytest.fixture
-def make():
-    apps = []
-
-    def make(**settings):
-        apps.append(App("eager", **{"broker": "amqp://nowhere.invalid:1", "task_always_eager": True, **settings}))
-        return apps[-1]
-
-    yield make
-    for app in apps:
-        app.close()
-
-
-@pytest.fixture
-def app(make):
-    return make()
-
-
-@pytest.fixture
-def add(app):
-    @app.task
-    def add(x, y):
-        return x + y
-
-    return add
 
 
 def test_the_result_is_there_when_the_call_returns(add):
@@ -268,130 +237,3 @@ def test_a_message_that_is_too_large_is_refused(make):
 
     with pytest.raises(MessageTooLarge):
         take.delay("x" * 200)
-
-
-def test_a_soft_limit_is_kept_on_the_main_thread_and_on_others(app):
-    @app.task(soft_time_limit=0.1)
-    def slow():
-        try:
-            while True:
-                time.sleep(0.01)
-        except SoftTimeLimitExceeded:
-            return "in time"
-
-    assert slow.delay().get() == "in time"
-    results = []
-    thread = threading.Thread(target=lambda: results.append(slow.delay().get()))
-    thread.start()
-    thread.join()
-    assert results == ["in time"]
-
-
-def test_a_hard_limit_ends_a_coroutine_and_lets_a_function_be(make):
-    app = make(task_eager_propagates=True)
-
-    @app.task(time_limit=0.1)
-    async def forever():
-        await asyncio.sleep(3600)
-
-    @app.task(time_limit=0.05)
-    def a_while():
-        time.sleep(0.1)
-        return "done"
-
-    with pytest.raises(TimeLimitExceeded):
-        forever.delay()
-    assert a_while.delay().get() == "done"
-
-
-@pytest.mark.parametrize("acks_late", [True, False])
-def test_what_is_rejected_is_a_dead_letter(app, acks_late):
-    @app.task(acks_late=acks_late)
-    def picky():
-        raise Reject("no such thing")
-
-    with pytest.raises(TaskError, match="no such thing"):
-        picky.delay().get()
-    assert [letter.reason for letter in DeadLetters(app).peek()] == (["rejected"] if acks_late else [])
-
-
-def test_snoozing_goes_on_and_for_ever_is_refused(app):
-    naps = []
-
-    @app.task
-    def sleepy(times):
-        naps.append(times)
-        if times is None or len(naps) < times:
-            raise Snooze(60)
-        return len(naps)
-
-    assert sleepy.delay(5).get() == 5
-    with pytest.raises(CeleriacError, match="asks for yet another run after 1000"):
-        sleepy.delay(None)
-
-
-def test_another_program_s_task_stays_in_its_queue(app, add):
-    result = app.send_task("other.task", (1,))
-    assert result.state == "PENDING"
-    assert add.delay(1, 2).get(timeout=0) == 3
-    assert result.state == "PENDING"
-
-
-def test_a_lifespan_surrounds_each_call(app):
-    log = []
-
-    @app.lifespan
-    async def service():
-        log.append("opened")
-        yield "the service"
-        log.append("closed")
-
-    @app.task(bind=True)
-    def use(self):
-        return self.request.state
-
-    @app.task(bind=True)
-    async def ause(self):
-        return self.request.state
-
-    assert [use.delay().get(), ause.delay().get()] == ["the service"] * 2
-    assert log == ["opened", "closed"] * 2
-
-
-def test_a_lifespan_that_fails_is_told_to_the_caller(app, add):
-    @app.lifespan
-    async def broken():
-        raise RuntimeError("no service")
-        yield
-
-    with pytest.raises(RuntimeError, match="no service"):
-        add.delay(1, 2)
-
-
-def test_results_that_nobody_wants_are_not_kept(app, add):
-    assert add.apply_async((1, 2), ignore_result=True).state == "UNKNOWN"
-
-
-def test_settings_for_a_locked_down_broker_do_not_matter(make):
-    app = make(declare="never", fleet="celery", broker="amqp://nowhere.invalid:1")
-
-    @app.task
-    def one():
-        return 1
-
-    assert one.delay().get() == 1
-
-
-def test_in_a_sandbox_it_meets_the_sandbox_s_faults(app, add):
-    plain = App("plain", broker="amqp://nowhere.invalid:1")
-
-    @plain.task
-    def double(x):
-        return 2 * x
-
-    with Sandbox(plain, task_always_eager=True) as box:
-        assert double.delay(4).get(timeout=0) == 8
-        box.faults.fail_publish("nacked")
-        with pytest.raises(CeleriacError, match="nacked"):
-            double.delay(4)
-        assert box.enqueued() == []
