@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from celeriac.transport import Consumer
     from celeriac.worker.job import Job, Outcome
 
-AT_ONCE = 10_000
+AT_ONCE = 1_000_000
 MOST_RUNS = 1000
 RENEW_SECONDS = 5.0
 NOT_YET = datetime.min.replace(tzinfo=UTC)

@@ -6,20 +6,14 @@ import asyncio
 import signal
 import threading
 import time
-from contextvars import ContextVar
 
 import pytest
 
 from celeriac import App, Reject, Snooze, SoftTimeLimitExceeded, TimeLimitExceeded
 from celeriac.dead import DeadLetters
-from celeriac.errors import (
-    CeleriacError,
-    TaskError,
-)
+from celeriac.errors import CeleriacError, TaskError
 from celeriac.testing import Sandbox
 from celeriac.testing.sandbox.faults import WorkerCrash
-
-marked: ContextVar[str] = ContextVar("marked", default="-")
 
 
 def test_a_soft_limit_is_kept_on_the_main_thread_and_on_others(app):
