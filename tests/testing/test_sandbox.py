@@ -223,7 +223,7 @@ def test_the_stuck_are_named_with_where_they_are(shop, box):
     assert f"shop.wait[{stuck.id}] (): running for 0." in text
     assert "in wait_for_it\n" in text
     assert "self.hold.wait()" in text
-    assert f"{asleep.id}: running for 0." in text
+    assert f"shop.sleep[{asleep.id}]: running for 0." in text
     assert "await asyncio.sleep(3600)" in text
     assert "run_sync" not in text
     assert f"shop.charge[{behind.id}] (17,): " in text

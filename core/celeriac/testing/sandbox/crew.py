@@ -87,9 +87,9 @@ class Crew:
 
     def report(self, head: str) -> str:
         """Return ``head``, and a paragraph for each task that is not done."""
-        begun = {task_id: seconds for worker in self.workers for task_id, seconds in worker.begun.items()}
+        runs = {task_id: run for worker in self.workers for task_id, run in worker.runs.items()}
         looks = [worker.look() for worker in self.workers]
-        return f"{head}:\n{report(self._contents(), begun, self.consumed, self._clock.now(), looks)}"
+        return f"{head}:\n{report(self._contents(), runs, self.consumed, self._clock.now(), looks)}"
 
     def error_of(self, failed: Sequence[Finished]) -> BaseException:
         """Return what the first of these runs has raised, told of all."""

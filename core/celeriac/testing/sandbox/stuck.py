@@ -7,7 +7,7 @@ import itertools
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.worker.run import run_async, run_sync
 
@@ -27,9 +27,16 @@ class NotDrained(AssertionError):  # noqa: N818 - it is a test's failure, and no
     """Some tasks were not done in time; each is named, with where it is."""
 
 
+class Run(NamedTuple):
+    """A task that runs: its name, and the seconds since it began."""
+
+    task: str
+    seconds: float
+
+
 def report(
     stored: Sequence[Stored],
-    begun: Mapping[str, float],
+    runs: Mapping[str, Run],
     consumed: Collection[str],
     now: datetime,
     workers: Sequence[Worker | None],
@@ -38,7 +45,7 @@ def report(
 
     Args:
         stored: what is in the broker.
-        begun: by the ids of the tasks that run, the seconds since they began.
+        runs: by the tasks' ids.
         consumed: the queues that a worker here consumes.
         now: the time of day.
         workers: whose tasks' stacks are shown.
@@ -46,26 +53,27 @@ def report(
     stacks = _stacks(workers)
     lines = []
     for each in stored:
-        name = f"{each.message.headers.get('task', 'no task')}[{each.message.id}] {_arguments(each)}"
-        if each.state == "delayed" and each.due is not None:
-            lines.append(
-                f"{name}: delayed until {each.due:%Y-%m-%d %H:%M:%S}, {(each.due - now).total_seconds():.0f} s"
-            )
-        elif each.state == "running" and each.message.id in begun:
-            lines.append(f"{name}: running for {begun[each.message.id]:.1f} s")
-            lines += stacks.get(each.message.id, [])
-        elif each.state == "running":
-            lines.append(f"{name}: taken from {each.queue!r} by a worker whose slots are busy")
-        elif each.state == "paused":
-            lines.append(f"{name}: queued in {each.queue!r}, which is paused")
-        else:
-            nobody = "" if each.queue in consumed else ", which no worker here consumes"
-            lines.append(f"{name}: queued in {each.queue!r}{nobody}")
-    early = begun.keys() - {each.message.id for each in stored}
-    for task_id in early:  # acknowledged when it began: the broker has forgotten it
-        lines.append(f"{task_id}: running for {begun[task_id]:.1f} s, acknowledged already")
+        task_id = each.message.id
+        where = f"running for {runs[task_id].seconds:.1f} s" if task_id in runs else _where(each, consumed, now)
+        lines.append(f"{each.message.headers.get('task', 'no task')}[{task_id}] {_arguments(each)}: {where}")
+        lines += stacks.get(task_id, [])
+    for task_id in runs.keys() - {each.message.id for each in stored}:
+        lines.append(
+            f"{runs[task_id].task}[{task_id}]: running for {runs[task_id].seconds:.1f} s, acknowledged already"
+        )
         lines += stacks.get(task_id, [])
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _where(stored: Stored, consumed: Collection[str], now: datetime) -> str:
+    """Return where a task is that does not run."""
+    if stored.due is not None:
+        return f"delayed until {stored.due:%Y-%m-%d %H:%M:%S}, {(stored.due - now).total_seconds():.0f} s"
+    if stored.state == "running":
+        return f"taken from {stored.queue!r} by a worker whose slots are busy"
+    if stored.state == "paused":
+        return f"queued in {stored.queue!r}, which is paused"
+    return f"queued in {stored.queue!r}{'' if stored.queue in consumed else ', which no worker here consumes'}"
 
 
 def _arguments(stored: Stored) -> str:

@@ -9,6 +9,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import CeleriacError
 from celeriac.events import Finished, Started, Unsuccessful
 from celeriac.testing.sandbox.faults import WorkerCrash, sever
+from celeriac.testing.sandbox.stuck import Run
 from celeriac.worker.executors.solo import SoloPool
 from celeriac.worker.inprocess import RunningWorker
 
@@ -50,7 +51,7 @@ class SandboxWorker:
         self.finished: list[Finished] = []
         self.crashes = 0
         self._known = 0
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[str, float]] = {}
         self._running: RunningWorker | None = None
         self._stopping = False
         self._supervisor = threading.Thread(target=self._supervise, name="celeriac-sandbox", daemon=True)
@@ -101,10 +102,10 @@ class SandboxWorker:
         return self.finished[known : self._known]
 
     @property
-    def begun(self) -> Mapping[str, float]:
-        """By the ids of the tasks that run, the seconds since they began."""
+    def runs(self) -> Mapping[str, Run]:
+        """The tasks that run, by their ids."""
         now = _monotonic()
-        return {task_id: now - since for task_id, since in list(self._begun.items())}
+        return {task_id: Run(task, now - since) for task_id, (task, since) in list(self._begun.items())}
 
     @property
     def has_ended(self) -> bool:
@@ -151,7 +152,7 @@ class SandboxWorker:
 
     def _note(self, event: TaskEvent) -> None:
         if isinstance(event, Started):
-            self._begun[event.task_id] = _monotonic()
+            self._begun[event.task_id] = (event.task, _monotonic())
         elif isinstance(event, Finished):
             self._begun.pop(event.task_id, None)
             self.finished.append(event)

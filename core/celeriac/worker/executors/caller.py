@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def run_here(app: App, job: Job) -> Outcome:
     """Run a job and return its outcome: a ``def`` task on this thread, a coroutine on a loop that lives as long as it.
 
-    The App's lifespan surrounds it, if there is one; what that raises, this raises. A coroutine is cancelled at its hard
-    limit; nothing ends a function.
+    The App's lifespan, if there is one, surrounds it, and what that raises, this raises. A coroutine is cancelled at
+    its hard limit; nothing ends a function.
     """
     if not job.is_async and app.lifespan_function is None:
         return copy_context().run(run_sync, app, job.assignment, None)
