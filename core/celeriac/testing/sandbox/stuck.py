@@ -7,19 +7,22 @@ import itertools
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import celeriac
 from celeriac.worker.run import run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from celeriac.testing.sandbox.broker import Stored
     from celeriac.worker.worker import Worker
 
 ARGUMENT_CHARACTERS = 200
+_PACKAGE = str(Path(celeriac.__file__).parent)
 _OWN = (run_sync.__code__, run_async.__code__)
 
 
@@ -102,13 +105,9 @@ def _user_frames(frames: Sequence[tuple[FrameType, int]]) -> tuple[str | None, l
     for place, (frame, _) in enumerate(frames):
         if frame.f_code in _OWN:
             task_id, since = frame.f_locals["assignment"].request["id"], place + 1
-    own = [(frame, line) for frame, line in frames[since:] if not _is_ours(frame.f_code)]
+    own = [(frame, line) for frame, line in frames[since:] if not frame.f_code.co_filename.startswith(_PACKAGE)]
     lines = traceback.StackSummary.extract(iter(own)).format()
     return task_id, [line for text in lines for line in text.rstrip().splitlines()]
-
-
-def _is_ours(code: CodeType) -> bool:
-    return code.co_filename == _OWN[0].co_filename
 
 
 def _suspended(awaited: Any) -> Iterator[tuple[FrameType, int]]:
