@@ -45,9 +45,9 @@ class Scene:
     def ran(self) -> set[str]:
         return set(self.path.read_text().split())
 
-    def send(self, app: App) -> str:
+    def send(self, app: App, **options: Any) -> str:
         number = next(NUMBERS)
-        app.send_task("sums.note", (str(self.path), number))
+        app.send_task("sums.note", (str(self.path), number), **options)
         return str(number)
 
     def try_to_send(self) -> str | None:

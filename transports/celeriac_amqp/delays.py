@@ -4,7 +4,7 @@ The ladder is the one that Celery builds (its "native delayed delivery"), under 
 is a topic exchange ``celeriac_delayed_N`` and a queue of that name whose messages live 2^N seconds and then go to the
 exchange below. A delay of whole seconds is written as 28 binary digits in front of the routing key, highest first, a
 dot after each; every level looks at its own digit: 1 is wait here, 0 is pass on. Below level 0 stands the exchange
-``celeriac_delayed_delivery``, where each task queue is bound with exactly 28 ``*`` and its own name.
+``celeriac_delayed_due``, where each task queue is bound with exactly 28 ``*`` and its own name.
 
 Where it differs from Celery's, a loss or a surprise was seen on RabbitMQ 3.10:
 
@@ -12,32 +12,46 @@ Where it differs from Celery's, a loss or a surprise was seen on RabbitMQ 3.10:
 - the queues are quorum queues with at-least-once dead lettering and reject-publish, whatever the task queue is: plain
   dead lettering loses what finds no queue, without a word;
 - a message enters at the exchange of its highest 1, not at 27;
-- the key holds the target queue's name, not the message's own key, which travels in a header.
+- the key holds the target queue's name, not the message's own key, which travels in a header;
+- what falls due for a queue that somebody has deleted goes to the queue ``celeriac_delayed_lost`` (as the alternate
+  exchange of the last one says), and from there to its own as soon as that is declared again. It would stay in its
+  level otherwise, and some thirty of them stop a level for all queues: a quorum queue dead-letters no more than that at
+  a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from celeriac.errors import QueueNotFound, TopologyMismatch, TransportError, Unsupported
+from celeriac.errors import ConnectionLost, QueueNotFound, TopologyMismatch, TransportError, Unsupported
 from celeriac.topology import DEFAULT_EXCHANGE
+from celeriac_amqp.declaring import QUORUM
 from celeriac_amqp.field_table import MAX_SHORT
+from celeriac_amqp.publishing import Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from celeriac.message import Message
     from celeriac.transport_helpers import RoutingTable
     from celeriac_amqp.connection import Channel, Session
+    from celeriac_amqp.publishing import Publisher
+
+logger = logging.getLogger("celeriac.amqp")
 
 LEVELS = 28
 LONGEST = timedelta(seconds=2**LEVELS - 1)
 PREFIX = "celeriac_delayed_"
-DELIVERY = PREFIX + "delivery"
+DELIVERY = PREFIX + "due"
+AT_ONCE = 200
+MOST_SENT = 5_000  # when a queue is declared, so that a long line for others makes nobody wait long
+LOST = PREFIX + "lost"
 
 
 def level_name(level: int) -> str:
@@ -76,15 +90,17 @@ def _word(queue: str) -> str:
 class Delays:
     """The ladder, made when a delay is first asked for, and the queues that are bound below it."""
 
-    def __init__(self, routes: RoutingTable, control: Callable[[], Session]) -> None:
+    def __init__(self, routes: RoutingTable, control: Callable[[], Session], publisher: Publisher) -> None:
         """Make nothing yet.
 
         Args:
             routes: what was declared from here; delays are resolved to queues when they are sent.
             control: the open connection on which to declare.
+            publisher: sends what had lost its queue.
         """
         self._routes = routes
         self._control = control
+        self._publisher = publisher
         self._making = asyncio.Lock()
         self._made = False
         self._bound: set[str] = set()
@@ -103,7 +119,7 @@ class Delays:
         Raises:
             Unsupported: this broker has no at-least-once dead lettering.
         """
-        if queue in self._bound:
+        if queue in self._bound and self._made:
             return True
         async with self._making:
             if not self._made:
@@ -117,11 +133,42 @@ class Delays:
             self._bound.add(queue)
             return True
 
-    async def bind_again(self, queue: str) -> None:
-        """Bind ``queue`` once more: it was deleted, and made again."""
-        if queue in self._bound:
-            self.forget(queue)
-            await self.ready(queue)
+    async def welcome(self, queues: Iterable[str]) -> None:
+        """Bind queues that were declared, perhaps again after somebody had deleted them, and send what waits for them.
+
+        That delays cannot be had here is no reason not to declare a queue: whoever needs one is told.
+        """
+        try:
+            async with self._making, self._control().scratch() as channel:
+                waiting = await self._make_end(channel)
+                for queue in queues:
+                    with suppress(Unsupported):  # a name that is too long
+                        await channel.call("queue_bind", queue, DELIVERY, binding_key(queue))
+                        self._bound.add(queue)
+                if waiting:
+                    await self._send_lost(channel, min(waiting, MOST_SENT))
+        except ConnectionLost:
+            raise
+        except TransportError as error:
+            logger.info("delayed messages may not find their queues: %s", error)
+
+    async def _send_lost(self, channel: Channel, count: int) -> None:
+        """Send on what had no queue when it fell due; what still has none goes to the end of the line it came from."""
+        self._publisher.trust((DELIVERY,))
+        for start in range(0, count, AT_ONCE):
+            taken = [await channel.get(LOST) for _ in range(min(AT_ONCE, count - start))]
+            found = [each for each in taken if each is not None]
+            if not found:
+                return
+            again = [
+                Outgoing(index, "", DELIVERY, method.routing_key, body, properties, mandatory=True)
+                for index, (method, properties, body) in enumerate(found)
+            ]
+            receipts = await self._publisher.publish(again, len(again))
+            if not all(receipt.ok for receipt in receipts):
+                logger.warning("delayed messages wait on in %s, as they were not confirmed: %s", LOST, receipts[0])
+                return  # closing the channel gives them back
+            channel.raw.basic_ack(found[-1][0].delivery_tag, multiple=True)
 
     def forget(self, queue: str) -> None:
         """Take ``queue`` as not bound."""
@@ -135,7 +182,7 @@ class Delays:
     async def _make(self) -> None:
         try:
             async with self._control().scratch() as channel:
-                await channel.call("exchange_declare", DELIVERY, "topic", durable=True)
+                await self._make_end(channel)
                 for level in range(LEVELS):
                     await self._make_level(channel, level)
         except TopologyMismatch as error:
@@ -144,6 +191,14 @@ class Delays:
             if "NOT_IMPLEMENTED" in str(error):
                 raise Unsupported(f"the broker cannot keep delays: {error}") from error
             raise
+
+    async def _make_end(self, channel: Channel) -> int:
+        """Make what stands below the ladder; return how many messages have lost their queue."""
+        await channel.call("exchange_declare", LOST, "fanout", durable=True)
+        answer = await channel.call("queue_declare", LOST, durable=True, arguments=dict(QUORUM))
+        await channel.call("queue_bind", LOST, LOST)
+        await channel.call("exchange_declare", DELIVERY, "topic", durable=True, arguments={"alternate-exchange": LOST})
+        return int(answer.method.message_count)
 
     async def _make_level(self, channel: Channel, level: int) -> None:
         name = level_name(level)

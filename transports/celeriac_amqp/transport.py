@@ -56,8 +56,8 @@ class AmqpTransport(Transport):
         self.options = self._addresses[0].options
         self.declarations = Declarations(self.options.default_type, self.control)
         self.pauses = Pauses(self.control)
-        self._delays = Delays(self.declarations.routes, self.control)
         self._publisher = Publisher(self._open_out, clock)
+        self._delays = Delays(self.declarations.routes, self.control, self._publisher)
         self._revocations = RevocationStream(self.control, self._publish_own, clock)
         self._in: Session | None = None
         self._opening = asyncio.Lock()
@@ -116,11 +116,12 @@ class AmqpTransport(Transport):
         await self.declarations.declare(topology)
         if topology.mode == "active":
             self._publisher.trust(exchange.name for exchange in topology.exchanges)
+            await self._delays.welcome(queue.name for queue in topology.queues)
 
     async def declare_again(self, queue: str) -> None:
         """Make ``queue`` once more, as it was declared: somebody deleted it."""
         await self.declarations.again(queue)
-        await self._delays.bind_again(queue)
+        await self._delays.welcome([queue])
 
     # -- publishing
 

@@ -14,6 +14,8 @@ from celeriac.testing.conformance.clauses import clause, lacks, requires
 from celeriac.testing.conformance.transport_case import TransportCase, ids, message_to, now, settled, take
 from celeriac.topology import Exchange, Queue, Topology
 
+MANY = 100
+
 
 class DelayTests(TransportCase):
     """Clauses DLY-*."""
@@ -115,6 +117,27 @@ class DelayTests(TransportCase):
             assert delivery.message.id == expected.id
             await settled(consumer, [delivery])
         assert ids(await take(second, 1)) == [beside.id]
+
+    @clause("DLY-7", "DLY-6")
+    @requires("max_delay")
+    async def test_a_queue_that_is_gone_when_its_messages_fall_due(self) -> None:
+        """They hold back nobody's, however many they are; declared again, the queue takes what is delayed to it."""
+        transport = await self.first()
+        gone, there = await self.queue(transport), await self.queue(transport)
+        due = self.moment(timedelta(seconds=1.5))
+        await self.filled(transport, gone, MANY, not_before=due)
+        await transport.delete(gone.name)
+        late = self.moment(timedelta(seconds=1.5))
+        (beside,) = await self.filled(transport, there, 1, not_before=late)
+        consumer = await self.consume(transport, there)
+        assert ids(await self.on_time(consumer, late)) == [beside.id]
+        await self.declare(await self.open(), Topology.of([gone]))
+        again = self.moment(timedelta(seconds=0.3))
+        (new,) = await self.filled(transport, gone, 1, not_before=again)
+        second = await self.consume(transport, gone, prefetch=MANY + 1)
+        seen: set[str] = set()
+        while new.id not in seen:
+            seen |= {*ids(await take(second, 1))}
 
     @clause("DLY-1", "PUB-6")
     @requires("max_delay")
