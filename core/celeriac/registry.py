@@ -22,7 +22,6 @@ _declarations: list[Callable[[App], object]] = []
 def apps() -> list[App]:
     """Return the Apps of this process, in the order in which they were made."""
     with _lock:
-        _apps[:] = [each for each in _apps if each() is not None]
         return [app for each in _apps if (app := each()) is not None]
 
 
@@ -46,7 +45,7 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         self._app = ref(app)
         self._adopted = 0  # of the declarations for every App
         with _lock:
-            _apps.append(self._app)
+            _apps[:] = [*(each for each in _apps if each() is not None), self._app]
 
     def add(self, task: Task[..., Any]) -> None:
         """Register a task; the same function again (a reload, a notebook) replaces itself.

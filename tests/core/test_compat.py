@@ -77,6 +77,16 @@ def test_it_goes_on_with_an_older_app_when_that_one_is_gone():
     assert one.app is first
 
 
+def test_apps_that_are_gone_leave_nothing_behind():
+    for _ in range(100):
+        make()
+        gc.collect(0)
+    gc.collect()
+    kept = make()
+    assert registry.apps() == [kept]
+    assert len(registry._apps) == 1
+
+
 def test_without_an_app_it_says_what_to_do():
     @shared_task
     def lonely(): ...
