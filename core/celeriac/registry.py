@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -16,13 +17,27 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _apps: list[ref[App]] = []
+_preferred: list[App] = []
 _declarations: list[Callable[[App], object]] = []
 
 
 def apps() -> list[App]:
-    """Return the Apps of this process, in the order in which they were made."""
+    """Return the Apps of this process, in the order in which they were made; those that are `preferred` come last."""
     with _lock:
-        return [app for each in _apps if (app := each()) is not None]
+        made = [app for each in _apps if (app := each()) is not None]
+        return [*(app for app in made if app not in _preferred), *_preferred]
+
+
+@contextmanager
+def preferred(app: App) -> Iterator[None]:
+    """Let an App count as the one that was made last, say while it is under test."""
+    with _lock:
+        _preferred.append(app)
+    try:
+        yield
+    finally:
+        with _lock:
+            _preferred.remove(app)
 
 
 def declare_everywhere(declaration: Callable[[App], object]) -> None:

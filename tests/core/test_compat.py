@@ -65,6 +65,19 @@ def test_calls_go_to_the_app_that_was_made_last():
     assert (add.app, add.name) == (last, "add")
 
 
+def test_an_app_in_a_sandbox_counts_as_the_last():
+    @shared_task(name="add")
+    def add(x, y):
+        return x + y
+
+    tested, last = make(), make()
+    with Sandbox(tested) as box:
+        add.delay(1, 2)
+        box.assert_enqueued(add, args=(1, 2))
+        assert add.app is tested
+    assert add.app is last
+
+
 def test_it_goes_on_with_an_older_app_when_that_one_is_gone():
     @shared_task(name="one")
     def one(): ...

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from celeriac.deferred import Deferred
 from celeriac.errors import ConfigurationError
 from celeriac.portal import portal
+from celeriac.registry import preferred
 from celeriac.settings import Settings
 from celeriac.testing.sandbox.broker import SCHEME, SandboxBroker
 from celeriac.testing.sandbox.clock import ShiftedClock
@@ -90,6 +91,7 @@ class Sandbox(Waiting):
             undoing.callback(app.plugins.unregister, broker)
             undoing.callback(app.close)
             undoing.callback(_sandboxes.pop, app)
+            undoing.enter_context(preferred(app))
             app.plugins.register(broker)
             app.conf, app.clock, _sandboxes[app] = self._conf, self.clock, self
             _on_portal(app.client.connection.open())
