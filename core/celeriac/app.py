@@ -20,7 +20,7 @@ from uuid import uuid4
 from celeriac.client import Client
 from celeriac.clock import SystemClock
 from celeriac.codec import Codecs
-from celeriac.connection import Connection
+from celeriac.connection import Connection, in_process
 from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.locator import Locator, default_file, is_importing
 from celeriac.plugins import Plugins
@@ -105,7 +105,7 @@ class App:
         """
         self.main = main
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
-        self.tasks = TaskRegistry()
+        self.tasks = TaskRegistry(self)
         self.plugins = Plugins()
         self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
@@ -242,19 +242,24 @@ class App:
         return client
 
     def _new_client(self) -> Client:
+        connection, publisher = self.connect(), self._link
+        if publisher is None and self.conf.task_always_eager:
+            from celeriac.worker.eager import Eager  # noqa: PLC0415 - a door up, as in worker_main
+
+            publisher = Eager(self, connection, portal())
         return Client(
-            self.connect(),
+            connection,
             portal(),
             self.codecs,
             publish_timeout=self.conf.publish_timeout,
-            publisher=self._link,
+            publisher=publisher,
             successor=lambda: self.client,
         )
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
         with self._lock:
-            settings = self._with_addresses()
+            settings = in_process(self.conf, self.plugins) or self._with_addresses()
         topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
         return Connection(
             settings=settings,
@@ -338,7 +343,8 @@ class App:
         """Run a worker inside this process: ``with app.run_worker(pool="thread") as worker:``.
 
         Args:
-            **options: as `celeriac.worker.WorkerOptions`; ``pool`` is ``"thread"`` by default.
+            **options: as `celeriac.worker.WorkerOptions`; ``pool`` is ``"thread"`` by default. ``prepare`` is called
+                with the worker before it begins: to add observers, say.
         """
         from celeriac.worker.inprocess import RunningWorker  # noqa: PLC0415 - the one door up, as in worker_main
 

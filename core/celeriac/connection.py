@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, TransportError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("celeriac.connection")
 
+IN_PROCESS = "memory://"
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 STEADY = 5.0  # seconds; what was open for less is not opened again at once: a disk that is full, say, opens and fails
@@ -200,6 +202,13 @@ class Connection:
         """Pause, each time for longer; spread, so that those who lost one broker do not come back in step."""
         pause, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
         await self.clock.sleep(pause * self._random.uniform(0.5, 1.0))
+
+
+def in_process(settings: Settings, plugins: Plugins) -> Settings | None:
+    """Return settings with a broker inside the process, where tasks run as they are sent and theirs is outside."""
+    if not settings.task_always_eager or (settings.broker and plugins.transport(settings.broker[0]).scoped):
+        return None
+    return replace(settings, broker=(IN_PROCESS,), backend=(), declare="active")
 
 
 def _scoped(urls: Iterable[str], scope: str) -> tuple[str, ...]:

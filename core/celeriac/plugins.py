@@ -79,6 +79,10 @@ class Plugins:
         """Plug in an object or module with hooks, for this App only."""
         self._manager.register(plugin, name)
 
+    def unregister(self, plugin: object) -> None:
+        """Take out what `register` has plugged in."""
+        self._manager.unregister(plugin)
+
     @property
     def installed(self) -> Sequence[Installed]:
         """Every installed plugin, those that failed to load with their errors."""

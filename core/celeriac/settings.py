@@ -146,6 +146,12 @@ class Settings:
         10.0, _seconds, "Seconds after which a task that no worker knew is offered again."
     )
     unknown_task_deadline: float = _setting(3600.0, _seconds, "Seconds after which such a task is a dead letter.")
+    task_always_eager: bool = _setting(
+        False, _flag, "For tests: run each task where it is sent, at once, through a broker inside the process."
+    )
+    task_eager_propagates: bool = _setting(
+        False, _flag, "Raise at the call what a task that was run eagerly has raised, instead of at `get()`."
+    )
 
     def __post_init__(self) -> None:
         """Refuse a soft time limit beyond the hard one."""

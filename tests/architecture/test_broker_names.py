@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 NAMES = re.compile(r"amqp|rabbit|redis|sqlite|(?<![a-z])memory://|celeriac_memory", re.IGNORECASE)
 ALLOWED = {
     ("celeriac.app", "sqlite:///"): "the broker of an App that names none",
+    ("celeriac.testing.sandbox.broker", "memory://"): "the broker that a sandbox puts faults before",
+    ("celeriac.connection", "memory://"): "the broker of an App that runs tasks where they are sent",
     ("celeriac.app", "no broker was given; using the SQLite file %s"): "the same, said to people",
     ("celeriac.plugins", " URL; write scheme://..., say sqlite:///celeriac.db"): "an example for people",
     (

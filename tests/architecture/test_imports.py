@@ -44,6 +44,7 @@ FLOORS = {
     "__init__": 3,
     "app": 3,
     "client": 3,
+    "compat": 3,
     "dead": 3,
     "deferred": 3,
     "loading": 3,
@@ -65,7 +66,11 @@ GROUND = 1
 DOORS = {
     ("celeriac.app", "celeriac.cli"): "worker_main: a program becomes its own worker",
     ("celeriac.app", "celeriac.worker.inprocess"): "run_worker: a worker inside the caller's process",
+    ("celeriac.app", "celeriac.worker.eager"): "task_always_eager: a worker that is the caller",
 }
+
+
+WITH_PYTEST = ("celeriac.testing.conformance", "celeriac.testing.plugin", "celeriac.testing.celery_fixtures")
 
 
 def test_every_file_has_a_floor(house: House) -> None:
@@ -139,6 +144,10 @@ def test_nothing_in_the_core_imports_the_testing_kit(house: House) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_nothing_in_the_core_imports_the_way_from_celery(house: House) -> None:
+    assert not [str(each) for each in house.imports if _is_in(each.target, "celeriac.compat")]
+
+
 def test_transports_stand_on_the_ground_floor(house: House) -> None:
     wrong = [
         str(each)
@@ -178,7 +187,7 @@ def _door(each: Import) -> tuple[str, str] | None:
 
 
 def _may_import_pytest(each: Import) -> bool:
-    return each.target.partition(".")[0] == "pytest" and _is_in(each.importer, "celeriac.testing.conformance")
+    return each.target.partition(".")[0] == "pytest" and any(_is_in(each.importer, room) for room in WITH_PYTEST)
 
 
 def _room(name: str) -> str:

@@ -58,6 +58,16 @@ def test_two_for_one_scheme_are_refused() -> None:
         plugins.transport("memory://x")
 
 
+def test_what_was_registered_can_be_taken_out() -> None:
+    plugins, plugin = Plugins(), offers("strange", lambda: Stranger)
+    plugins.register(plugin)
+    plugins.unregister(plugin)
+    with pytest.raises(ConfigurationError, match="strange"):
+        plugins.transport("strange://x")
+    plugins.register(plugin)
+    assert plugins.transport("strange://x") is Stranger
+
+
 def test_one_object_is_registered_once() -> None:
     plugins, plugin = Plugins(), offers("strange", lambda: Stranger)
     plugins.register(plugin)

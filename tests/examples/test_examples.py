@@ -48,7 +48,10 @@ def run(*program, cwd):
 
 def test_each_program_is_tested():
     assert {path.name for path in EXAMPLES.glob("*.py")} == PRINTS.keys()
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"} == {"quickstart"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"} == {
+        "quickstart",
+        "testing",
+    }
 
 
 @pytest.mark.parametrize("name", PRINTS)
@@ -85,3 +88,10 @@ def test_the_quickstart(tmp_path):
     assert printed[0].startswith("sent ")
     assert printed[1:] == ["4 + 4 = 8", "a second later, 2 + 3 = 5"]
     assert (tmp_path / "celeriac.db").exists()
+
+
+def test_the_tests_of_a_shop(tmp_path):
+    for path in (EXAMPLES / "testing").glob("*.py"):
+        shutil.copy(path, tmp_path)
+    printed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
+    assert printed[-1].startswith("5 passed")

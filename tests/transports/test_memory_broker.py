@@ -228,6 +228,37 @@ def test_a_broker_is_kept_by_name_until_it_is_forgotten(url):
     run(main)
 
 
+def test_its_contents_are_told_with_where_they_are(url):
+    async def main():
+        clock = VirtualClock()
+        transport = await opened(url, clock)
+        await transport.declare(Topology.of([Queue("ranked", priorities=10), Queue("paused")]))
+        due = clock.now() + timedelta(hours=1)
+        sent = [message(id=name) for name in ("held", "first", "second")]
+        sent += [message(id="later", not_before=due), message(id="soon", not_before=due - timedelta(minutes=1))]
+        sent += [message(id="low", routing_key="ranked"), message(id="high", routing_key="ranked", priority=9)]
+        sent += [message(id="waits", routing_key="paused")]
+        await transport.publish(sent)
+        await transport.pause("paused")
+        async with transport.consume(["q"], prefetch=1) as consumer:
+            await consumer.receive(1, 0)
+            assert [(each.queue, each.message.id, each.state) for each in transport.contents()] == [
+                ("q", "held", "running"),
+                ("q", "first", "ready"),
+                ("q", "second", "ready"),
+                ("q", "soon", "delayed"),
+                ("q", "later", "delayed"),
+                ("ranked", "high", "ready"),
+                ("ranked", "low", "ready"),
+                ("paused", "waits", "paused"),
+            ]
+            assert [each.due for each in transport.contents() if each.due] == [due - timedelta(minutes=1), due]
+            await clock.advance(3600)
+            assert "delayed" not in {each.state for each in transport.contents()}
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("urls", "said"),
     [

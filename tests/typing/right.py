@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
 from celeriac import App, AsyncResult, Request, Task, current_task
+from celeriac.compat import shared_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,3 +118,18 @@ def tasks_are_named_by_what_they_are() -> None:
     assert_type(current_task(), Request | None)
     with app.batch():
         add.delay(1)
+
+
+@shared_task
+def shared(x: int, y: int = 0) -> float:
+    return x + y
+
+
+@shared_task(bind=True, queue="mail")
+async def shared_bound(self: Task[[], str], name: str) -> str:
+    return name
+
+
+assert_type(shared.delay(1, y=2), AsyncResult[float])
+assert_type(shared(1), float)
+assert_type(shared_bound.delay("x"), AsyncResult[str])

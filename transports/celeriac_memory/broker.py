@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from celeriac.message import Message, Settlement
     from celeriac.transport import Depth
-    from celeriac_memory.queue import Held
+    from celeriac_memory.queue import Held, Stored
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -247,6 +247,13 @@ class Broker:
     def peek(self, name: str, limit: int, now: datetime) -> list[Message]:
         """Return copies of the next ready messages."""
         return [own_copy(message) for message in self._existing(name, now).peek(limit)]
+
+    @_locked
+    def contents(self, now: datetime) -> list[Stored]:
+        """Return all that is in any queue, as of one moment."""
+        for queue in self._queues.values():
+            queue.tick(now)
+        return [stored for queue in self._queues.values() for stored in queue.contents()]
 
     @_locked
     def purge(self, name: str, now: datetime) -> int:

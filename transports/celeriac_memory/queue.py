@@ -6,6 +6,7 @@ import heapq
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from celeriac.transport import Depth
@@ -74,6 +75,23 @@ class Held:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message that is in the broker, for tests that want to know where.
+
+    Attributes:
+        queue: where it is.
+        message: what was published.
+        state: ``ready``, ``paused``, ``delayed`` or ``running``.
+        due: when it becomes ready, if it is delayed.
+    """
+
+    queue: str
+    message: Message
+    state: str
+    due: datetime | None = None
+
+
 class MemoryQueue:
     """A queue's contents. Every method that looks at them wants `tick` called first."""
 
@@ -140,6 +158,14 @@ class MemoryQueue:
     def peek(self, limit: int) -> Sequence[Message]:
         """Return the next ``limit`` ready messages."""
         return [entry.message for _, _, entry in heapq.nsmallest(limit, self._ready)]
+
+    def contents(self) -> list[Stored]:
+        """Return all that is in it: what is held, then what is ready, next first, then what is delayed, next first."""
+        name, state = self.declared.name, "paused" if self.paused else "ready"
+        held = [Stored(name, one.entry.message, "running") for one in self._held.values()]
+        ready = [Stored(name, entry.message, state) for _, _, entry in sorted(self._ready, key=itemgetter(0, 1))]
+        delayed = sorted(self._delayed, key=itemgetter(0, 1))
+        return held + ready + [Stored(name, entry.message, "delayed", due) for due, _, entry in delayed]
 
     def depth(self, now: datetime) -> Depth:
         """Count."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celeriac.message import Message, Receipt
     from celeriac.topology import Queue, Topology
     from celeriac.transport import Capabilities, Consumer, Depth
+    from celeriac_memory.queue import Stored
 
 
 class MemoryTransport(Transport):
@@ -70,6 +71,10 @@ class MemoryTransport(Transport):
     def forget(self) -> None:
         """Drop the broker and the results of this name, for tests; transports that are open keep theirs."""
         forget(self._address.name)
+
+    def contents(self) -> Sequence[Stored]:
+        """Return all that is in any queue, for tests; callable from any thread."""
+        return self._opened().broker.contents(self.clock.now())
 
     async def declare(self, topology: Topology) -> None:
         """Make ``topology`` exist, or check it."""

@@ -1,27 +1,50 @@
 """What tests of celeriac, of your tasks and of your own plugins are made with.
 
+- `Sandbox`: an App whose tasks stay inside the test, with a time and faults of its own; see ``docs/testing.md``. As
+  fixtures: `celeriac.testing.plugin`, and by Celery's names `celeriac.testing.celery_fixtures`.
 - `VirtualClock`: time that passes when a test says so.
 - `FaultProxy`: a TCP proxy between a client and its broker that resets, delays, drips, refuses or swallows.
 - `TransportContract`, `ResultStoreContract`: the conformance kit. Subclass one, name your class, give the fixture that
   makes URLs, and pytest runs the whole written contract against your broker. Only these import pytest.
+
+Each is imported at its first use: naming a pytest plugin in here costs a test run nothing else.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from celeriac.testing.faults import FaultProxy
-from celeriac.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from celeriac.testing.conformance import ResultStoreContract, TransportContract
+    from celeriac.testing.faults import FaultProxy
+    from celeriac.testing.sandbox import Enqueued, NotDrained, Sandbox
+    from celeriac.testing.virtual_clock import VirtualClock
 
-__all__ = ["FaultProxy", "ResultStoreContract", "TransportContract", "VirtualClock"]
+__all__ = [
+    "Enqueued",
+    "FaultProxy",
+    "NotDrained",
+    "ResultStoreContract",
+    "Sandbox",
+    "TransportContract",
+    "VirtualClock",
+]
+
+_HOMES = {
+    "Enqueued": "sandbox",
+    "FaultProxy": "faults",
+    "NotDrained": "sandbox",
+    "ResultStoreContract": "conformance",
+    "Sandbox": "sandbox",
+    "TransportContract": "conformance",
+    "VirtualClock": "virtual_clock",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"ResultStoreContract", "TransportContract"}:
-        from celeriac.testing import conformance  # noqa: PLC0415 - it needs pytest, which VirtualClock does not
-
-        return getattr(conformance, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value

@@ -93,7 +93,7 @@ class Flow:
         )
         self.pool = make_pool(app, options, calls)
         self.observers = Observers()
-        self._policy = _policy(
+        self._policy = policy_of(
             app,
             options,
             exact_count=connection.capabilities(options.queues[0]).exact_delivery_count,
@@ -259,7 +259,8 @@ def _about(job: Job, now: datetime) -> dict[str, Any]:
     return {"task_id": job.header.id, "task": job.header.task, "queue": job.delivery.queue, "at": now}
 
 
-def _policy(app: App, options: WorkerOptions, *, exact_count: bool, enforces_limits: bool) -> Policy:
+def policy_of(app: App, options: WorkerOptions, *, exact_count: bool, enforces_limits: bool) -> Policy:
+    """Return what the pure rooms are to know of a worker's settings."""
     conf = app.conf
     return Policy(
         node=options.name,

@@ -138,7 +138,7 @@ class Worker:
         flow = self.flow
         rooms = [asyncio.create_task(room.run()) for room in (flow.receiver, flow.settler, flow.revocations)]
         if self.options.burst:
-            burst = Burst(self._connection, self.options.queues, self.app.clock, self._load)
+            burst = Burst(self._connection, self.options.queues, self.app.clock, self.load)
             rooms.append(asyncio.create_task(burst.run()))
         stopping = asyncio.create_task(self._stopping.wait())
         all_of_them: list[asyncio.Task[Any]] = [*rooms, stopping]
@@ -182,7 +182,8 @@ class Worker:
         self._failure = text
         self.stop(at_once=True)
 
-    def _load(self) -> Load:
+    def load(self) -> Load:
+        """Return how much is under way; on its loop only."""
         flow = self.flow
         under_way = len(flow.running) + len(flow.returned) + flow.receiver.held + flow.settler.is_busy
         return Load(flow.receiver.received, under_way)
