@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from worker_process import WorkerProcess
 
 from celeriac import App
 from celeriac.clock import SystemClock
-from celeriac.errors import ConnectionLost, PublishNacked, TransportError
+from celeriac.errors import ConnectionLost, PublishNacked, PublishUnconfirmed, TransportError
 from celeriac.message import ACK, Dead, DeadLetter, Message, Move, Outcome, Requeue, Settlement, SettleReceipt
 from celeriac.testing import FaultProxy
 from celeriac.topology import Queue, Topology
@@ -27,6 +28,7 @@ from celeriac_redis.transport import RedisTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from celeriac.transport import Transport
 
@@ -398,3 +400,60 @@ def test_a_prefix_is_in_every_key(tmp_path) -> None:
             assert all(key.startswith("mine:") for key in keys), keys
 
         opened(with_prefix(server.url, "mine:"), test)
+
+
+# -- a failover
+
+
+class Sentinel(RedisServer):
+    """A sentinel that watches one master, and alone decides that it is down."""
+
+    def __init__(self, folder: Path, master: RedisServer) -> None:
+        super().__init__(folder)
+        self._master = master
+
+    def start(self) -> None:
+        config = self.folder / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor ours 127.0.0.1 {self._master.port} 1\n"
+            "sentinel down-after-milliseconds ours 1000\nsentinel failover-timeout ours 4000\n"
+        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([self._program, config, "--sentinel"], stdout=log, stderr=log)
+        until(self._answers, 20, (self.folder / "log").read_text)
+
+
+@pytest.mark.timeout(120)
+def test_a_failover_by_sentinel(tmp_path) -> None:
+    """The master is killed, its replica promoted: worker and client go there, with all that had been copied."""
+    require_redis_server()
+    path = tmp_path / "ran"
+    path.touch()
+    with RedisServer(tmp_path / "one") as master, RedisServer(tmp_path / "two", replica_of=master) as replica:
+        replica.until_in_step()
+        with Sentinel(tmp_path / "sentinel", master) as sentinel:
+            until(lambda: "127.0.0.1" in str(sentinel.say("SENTINEL", "REPLICAS", "ours")))
+            url = f"sentinel://127.0.0.1:{sentinel.port}/ours?db=0&heartbeat={HEARTBEAT}&lease=3"
+            with WorkerProcess("sums", url, "-c", "1") as worker, client(url) as app:
+                worker.ready()
+                app.send_task("sums.note", (str(path), "before"))
+                until(lambda: "before" in path.read_text())
+                app.send_task("sums.note", (str(path), "kept"), countdown=3)
+                assert master.say("WAIT", 1, 5000) == 1
+                master.kill()
+                killed = time.monotonic()
+                sent: list[bool] = []
+                until(lambda: sent.append(_sends(app, path)) or sent[-1], 30, lambda: "\n".join(worker.lines))
+                until(lambda: "after" in path.read_text(), 30, lambda: "\n".join(worker.lines))
+                print(f"failover: a task started {time.monotonic() - killed:.1f} s after the master's death")
+                until(lambda: "kept" in path.read_text(), 10)
+                assert worker.terminate() == 0
+
+
+def _sends(app: App, path: Path) -> bool:
+    try:
+        app.send_task("sums.note", (str(path), "after"))
+    except (ConnectionLost, PublishUnconfirmed):
+        return False
+    return True
