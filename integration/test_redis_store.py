@@ -109,6 +109,26 @@ def test_who_gives_up_leaves_no_subscription_and_takes_none(redis_server: RedisS
     asyncio.run(live())
 
 
+def test_what_is_put_while_somebody_begins_to_wait_is_never_missed(redis_server: RedisServer):
+    """Between a subscription and a look, or a look and a subscription, there is no moment that nobody watches."""
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store, opened(redis_server.url) as other:
+            for turn in range(20):
+                ids = [f"{turn}-{n}" for n in range(200)]
+
+                async def put(ids: list[str] = ids) -> None:
+                    for one in ids:
+                        await other.put([done(one)])
+
+                putting = asyncio.create_task(put())
+                told = await asyncio.gather(*(all_of(store, [one]) for one in ids))
+                assert told == [[one] for one in ids]
+                await putting
+
+    asyncio.run(live())
+
+
 # -- keys
 
 

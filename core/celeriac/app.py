@@ -293,14 +293,16 @@ class App:
         return Locator(module=path.stem, file=str(path), attribute=attribute, path=tuple(sys.path))
 
     def _with_addresses(self) -> Settings:
-        broker, fleet = self.conf.broker, self.conf.fleet
+        broker, backend, fleet = self.conf.broker, self.conf.backend, self.conf.fleet
         if not broker:
             path = self._default_file()
             logger.info("no broker was given; using the SQLite file %s", path)
             broker = (file_broker(path),)
         if fleet is not None:
+            ours = tuple(url.partition("://")[0] + "://" for url in broker)  # a store of the same plugin knows it, too
+            backend = tuple(_for_fleet(url, fleet) if url.startswith(ours) else url for url in backend)
             broker = tuple(_for_fleet(url, fleet) for url in broker)
-        return replace(self.conf, broker=broker)
+        return replace(self.conf, broker=broker, backend=backend)
 
     def _default_file(self) -> Path:
         """Return ``celeriac.db`` in the nearest parent of the App's module, else beside its top package."""
