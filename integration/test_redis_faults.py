@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from conftest import require_redis_server, with_prefix
-from redis_server import RedisServer
+from redis_server import RedisServer, Sentinel
 from scene import BOUND, HEARTBEAT, Scene, client
 from witness import until
 from worker_process import WorkerProcess
@@ -405,25 +404,6 @@ def test_a_prefix_is_in_every_key(tmp_path) -> None:
 # -- a failover
 
 
-class Sentinel(RedisServer):
-    """A sentinel that watches one master, and alone decides that it is down."""
-
-    def __init__(self, folder: Path, master: RedisServer) -> None:
-        super().__init__(folder)
-        self._master = master
-
-    def start(self) -> None:
-        config = self.folder / "sentinel.conf"
-        config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
-            f"sentinel monitor ours 127.0.0.1 {self._master.port} 1\n"
-            "sentinel down-after-milliseconds ours 1000\nsentinel failover-timeout ours 4000\n"
-        )
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([self._program, config, "--sentinel"], stdout=log, stderr=log)
-        until(self._answers, 20, (self.folder / "log").read_text)
-
-
 @pytest.mark.timeout(120)
 def test_a_failover_by_sentinel(tmp_path) -> None:
     """The master is killed, its replica promoted: worker and client go there, with all that had been copied."""
@@ -433,8 +413,8 @@ def test_a_failover_by_sentinel(tmp_path) -> None:
     with RedisServer(tmp_path / "one") as master, RedisServer(tmp_path / "two", replica_of=master) as replica:
         replica.until_in_step()
         with Sentinel(tmp_path / "sentinel", master) as sentinel:
-            until(lambda: "127.0.0.1" in str(sentinel.say("SENTINEL", "REPLICAS", "ours")))
-            url = f"sentinel://127.0.0.1:{sentinel.port}/ours?db=0&heartbeat={HEARTBEAT}&lease=3"
+            until(lambda: "127.0.0.1" in str(sentinel.say("SENTINEL", "REPLICAS", "main")))
+            url = f"sentinel://127.0.0.1:{sentinel.port}/main?db=0&heartbeat={HEARTBEAT}&lease=3"
             with WorkerProcess("sums", url, "-c", "1") as worker, client(url) as app:
                 worker.ready()
                 app.send_task("sums.note", (str(path), "before"))
