@@ -164,6 +164,13 @@ def test_a_wrong_password_and_a_wrong_virtual_host(open_app, amqp_broker) -> Non
             send(open_app(url))
 
 
+def test_a_wrong_password_and_a_database_that_is_not_there(open_app, redis_broker) -> None:
+    server, _, _ = redis_broker.rpartition("/")
+    for url in (server.replace("redis://", "redis://:secret@") + "/0", f"{server}/4096"):
+        with raises(AccessRefused):
+            send(open_app(url))
+
+
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_a_memory_alarm(open_app, amqp_node, opened_before) -> None:
     app = open_app(amqp_node.url)
