@@ -65,7 +65,7 @@ class RedisServer:
             "save": "",
             "appendonly": "yes" if appendonly else "no",
             "appendfsync": "always",
-            "enable-debug-command": "yes",
+            **({} if is_of_old(PROGRAM) else {"enable-debug-command": "yes"}),
             **({"requirepass": password, "masterauth": password} if password else {}),
             **({"replicaof": f"127.0.0.1 {replica_of.port}"} if replica_of else {}),
             **({"masterauth": replica_of.password} if replica_of and replica_of.password else {}),
@@ -166,6 +166,12 @@ class Sentinel(RedisServer):
             "sentinel down-after-milliseconds main": "500",
             "sentinel failover-timeout main": "3000",
         }
+
+
+def is_of_old(program: str) -> bool:
+    """Return whether it is Redis 6, which lets anyone use DEBUG and does not know the setting."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return "server v=6." in said
 
 
 def free_port() -> int:
