@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-PASSWORD = "another than that of the tests"  # noqa: S105 - of a server that lives as long as its test
+PASSWORD = "another-than-the-tests"  # noqa: S105 - of a server that lives as long as its test
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from conftest import require_redis_server, with_prefix
-from redis_server import RedisServer
+from redis_server import RedisServer, Sentinel
 from scene import BOUND, HEARTBEAT, Scene, client
 from witness import until
 from worker_process import WorkerProcess
 
 from celeriac import App
 from celeriac.clock import SystemClock
-from celeriac.errors import ConnectionLost, PublishNacked, TransportError
-from celeriac.message import Message, Move, Outcome, Settlement, SettleReceipt
+from celeriac.errors import ConnectionLost, PublishNacked, PublishUnconfirmed, TransportError
+from celeriac.message import ACK, Dead, DeadLetter, Message, Move, Outcome, Requeue, Settlement, SettleReceipt
 from celeriac.testing import FaultProxy
 from celeriac.topology import Queue, Topology
 from celeriac_redis.transport import RedisTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from celeriac.transport import Transport
 
@@ -243,8 +244,18 @@ def test_a_full_server_refuses_and_still_acknowledges(tmp_path) -> None:
                     assert receipt.outcome is Outcome.NACKED, receipt
                 except TransportError as error:
                     assert "maxmemory" in str(error)  # noqa: PT017 - either is an answer
-                receipts = await consumer.settle([Settlement(delivery.token) for delivery in held])
+                actions = [ACK, Dead(DeadLetter(reason="full")), Requeue(timedelta(seconds=0.1)), Requeue()]
+                receipts = await consumer.settle(
+                    [Settlement(one.token, action) for one, action in zip(held, [*actions, *[ACK] * 6], strict=True)]
+                )
                 assert set(receipts) == {SettleReceipt.DONE}
+                again: list[str] = []
+                while len(again) < 42:
+                    batch = await consumer.receive(10, 2)
+                    assert batch, "what is delayed falls due, and is taken"
+                    again += [delivery.message.id for delivery in batch]
+                    await consumer.settle([Settlement(delivery.token) for delivery in batch])
+                assert {held[2].message.id, held[3].message.id} <= {*again}
                 await asyncio.to_thread(server.say, "CONFIG", "SET", "maxmemory", "0")
                 assert (await transport.publish(messages[:1]))[0].ok
 
@@ -388,3 +399,41 @@ def test_a_prefix_is_in_every_key(tmp_path) -> None:
             assert all(key.startswith("mine:") for key in keys), keys
 
         opened(with_prefix(server.url, "mine:"), test)
+
+
+# -- a failover
+
+
+@pytest.mark.timeout(120)
+def test_a_failover_by_sentinel(tmp_path) -> None:
+    """The master is killed, its replica promoted: worker and client go there, with all that had been copied."""
+    require_redis_server()
+    path = tmp_path / "ran"
+    path.touch()
+    with RedisServer(tmp_path / "one") as master, RedisServer(tmp_path / "two", replica_of=master) as replica:
+        replica.until_in_step()
+        with Sentinel(tmp_path / "sentinel", master) as sentinel:
+            until(lambda: "127.0.0.1" in str(sentinel.say("SENTINEL", "REPLICAS", "main")))
+            url = f"sentinel://127.0.0.1:{sentinel.port}/main?db=0&heartbeat={HEARTBEAT}&lease=3"
+            with WorkerProcess("sums", url, "-c", "1") as worker, client(url) as app:
+                worker.ready()
+                app.send_task("sums.note", (str(path), "before"))
+                until(lambda: "before" in path.read_text())
+                app.send_task("sums.note", (str(path), "kept"), countdown=3)
+                assert master.say("WAIT", 1, 5000) == 1
+                master.kill()
+                killed = time.monotonic()
+                sent: list[bool] = []
+                until(lambda: sent.append(_sends(app, path)) or sent[-1], 30, lambda: "\n".join(worker.lines))
+                until(lambda: "after" in path.read_text(), 30, lambda: "\n".join(worker.lines))
+                print(f"failover: a task started {time.monotonic() - killed:.1f} s after the master's death")
+                until(lambda: "kept" in path.read_text(), 10)
+                assert worker.terminate() == 0
+
+
+def _sends(app: App, path: Path) -> bool:
+    try:
+        app.send_task("sums.note", (str(path), "after"))
+    except (ConnectionLost, PublishUnconfirmed):
+        return False
+    return True

@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections import deque
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import TransportError, Unroutable, Unsupported
@@ -17,10 +18,11 @@ from celeriac.transport_helpers import dead_letter, refuse_unsupported
 from celeriac_redis import programs
 from celeriac_redis.capabilities import MAX_DELAY, capabilities
 from celeriac_redis.envelope import decode
-from celeriac_redis.programs import MICROSECOND, message_arguments, moment
+from celeriac_redis.programs import MICROSECOND, message_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from celeriac.clock import Clock
     from celeriac.message import Message, Settlement
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celeriac.redis")
 
 LOOK_AGAIN = 1.0  # seconds: who sleeps is woken; this is for what nobody tells, as a lease that ended early
+SOONEST = 0.001  # seconds until the next look for what falls due
 NOT_OURS = ""
 
 
@@ -78,7 +81,7 @@ class RedisConsumer(Consumer):
         self._stem = f"celeriac:{secrets.token_hex(8)}:"
         self._serial = 0
         self._claiming: asyncio.Task[float | None] | None = None
-        self._fetched: deque[Delivery] = deque()
+        self._fetched: deque[tuple[Delivery, float]] = deque()  # with the end of the lease, by the monotonic clock
         self._held: dict[str, Delivery] = {}
         self._returned: frozenset[str] = frozenset()
         self._stopped = False
@@ -166,7 +169,7 @@ class RedisConsumer(Consumer):
         self._stopped = True
         self.event.set()
         await self._claimed()
-        held = [Held(_tag(one), one.queue) for one in (*self._held.values(), *self._fetched)]
+        held = [Held(_tag(one), one.queue) for one in (*self._held.values(), *(one for one, _ in self._fetched))]
         self._returned = frozenset(one.tag for one in held)
         self._held.clear()
         self._fetched.clear()
@@ -188,20 +191,22 @@ class RedisConsumer(Consumer):
 
     async def _fetch(self, limit: int) -> float | None:
         try:
+            lease = timedelta(seconds=self._options.lease)
+            until, expires = self._clock.now() + lease, self._clock.monotonic() + self._options.lease
             queues = [*self._queues]
             self._queues.rotate(-1)  # another queue is favoured next time
             serial, self._serial = self._serial, self._serial + limit
             answer = await self._session.run(programs.CLAIM, self._stem, serial, limit, self._lease, *queues)
             now, next_due, places = int(answer[0]), answer[1], answer[2]
             self._open = [queues[int(place) - 1] for place in places.split(b",")] if places else ()
-            until = moment(now + self._lease)
             for at in range(3, len(answer), 3):
-                self._fetched.append(self._delivery(queues[answer[at] - 1], answer[at + 1], answer[at + 2], until))
-            return (int(next_due) - now) * MICROSECOND.total_seconds() if next_due else None
+                delivery = self._delivery(queues[answer[at] - 1], answer[at + 1], answer[at + 2], until)
+                self._fetched.append((delivery, expires))
+            return max(SOONEST, (int(next_due) - now) * MICROSECOND.total_seconds()) if next_due else None
         finally:
             self._claiming = None
 
-    def _delivery(self, queue: str, tag: bytes, envelope: bytes, until: Any) -> Delivery:
+    def _delivery(self, queue: str, tag: bytes, envelope: bytes, until: datetime) -> Delivery:
         received = decode(envelope, self._levels[queue])
         return Delivery(
             message=received.message,
@@ -219,10 +224,10 @@ class RedisConsumer(Consumer):
 
     def _take(self, limit: int) -> list[Delivery]:
         taken: list[Delivery] = []
-        now = self._clock.now()
+        now = self._clock.monotonic()
         while self._fetched and len(taken) < limit and not self._stopped:
-            delivery = self._fetched.popleft()
-            if delivery.lease_until is None or delivery.lease_until > now:  # else it lay here too long
+            delivery, expires = self._fetched.popleft()
+            if now < expires:  # else it lay here too long
                 taken.append(delivery)
         self._held.update((_tag(delivery), delivery) for delivery in taken)
         return taken
@@ -240,7 +245,7 @@ class RedisConsumer(Consumer):
     # -- giving back
 
     async def _give_back(self, count: int) -> None:
-        surplus = [self._fetched.pop() for _ in range(min(count, len(self._fetched)))]
+        surplus = [self._fetched.pop()[0] for _ in range(min(count, len(self._fetched)))]
         await give_back(self._session, [Held(_tag(one), one.queue) for one in reversed(surplus)])
 
     # -- settling
@@ -311,7 +316,7 @@ async def give_back(session: Session, held: Sequence[Held]) -> None:
         await session.run(programs.SETTLE, *arguments)
 
 
-def refuse_impossible(message: Message, options: Options, now: Any) -> None:
+def refuse_impossible(message: Message, options: Options, now: datetime) -> None:
     """Raise for a priority that is none, and for a delay that is too long; the rest the server's script refuses.
 
     Raises:

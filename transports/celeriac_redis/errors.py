@@ -88,7 +88,7 @@ def redis_error(error: Exception, where: object) -> TransportError:
 
 def _response_error(text: str, where: object) -> TransportError:
     """Return what an error reply means that redis-py has no class for."""
-    if text.startswith(NOT_NOW):
+    if text.startswith(NOT_NOW) or any(f"-{code}" in text for code in NOT_NOW):  # the latter from within a script
         return ConnectionLost(f"{where} takes no commands now: {text}")
     if text.startswith(FULL) or "-OOM " in text:
         return _full(where)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from celeriac.errors import ConnectionLost
+from celeriac.errors import ConnectionLost, Unsupported
 from celeriac_redis.errors import redis_error
 
 if TYPE_CHECKING:
@@ -82,7 +82,12 @@ class Pipe:
         if self.error is not None:
             future.set_exception(self.error)
             return future
-        self._outgoing += self._connection.pack_command(*command)
+        try:
+            packed = self._connection.pack_command(*command)
+        except UnicodeEncodeError as error:
+            future.set_exception(Unsupported(f"a name or a header is no text that can be encoded: {error}"))
+            return future
+        self._outgoing += packed
         self._waiting.append((future, self._loop.time() + self._patience + blocking))
         self._wanted.set()
         return future

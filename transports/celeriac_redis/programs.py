@@ -63,8 +63,3 @@ def levels_in(declared: bytes) -> int:
 def micros(moment: datetime) -> int:
     """Return a moment in microseconds since 1970."""
     return (moment - EPOCH) // MICROSECOND
-
-
-def moment(number: int) -> datetime:
-    """Return the moment that is so many microseconds after 1970."""
-    return EPOCH + number * MICROSECOND

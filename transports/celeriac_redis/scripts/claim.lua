@@ -16,54 +16,64 @@ local room = tonumber(ARGV[5])
 local until_ = whole(moment + tonumber(ARGV[6]))
 local taken_at = format('%.6f', moment / 1000000)
 
--- keys of another type must fail here, before anything is taken
-call('HLEN', UNACKED)
-call('ZCARD', INDEX)
+begin()
 
 local open, places = {}, {}
 for place = 7, #ARGV do
   local queue = ARGV[place]
   local priorities = levels_of(queue)
   if priorities and call('SISMEMBER', PAUSED, queue) == 0 then
-    reclaim(queue, moment)
-    promote(queue, moment)
-    open[#open + 1] = { place = place - 6, queue = queue, levels = each_level(priorities) }
+    if reclaim(queue, moment) + promote(queue, moment) > room then
+      wake(queue) -- more than we take has become ready, and nobody was told
+    end
+    open[#open + 1] = { place = place - 6, queue = queue, levels = each_level(priorities), held = {} }
     places[#places + 1] = place - 6
   end
 end
 
 local taken = { whole(moment), '', table.concat(places, ',') }
 local kept, index, failed = {}, {}, nil
+local bytes = 16 * 1024 * 1024 -- about as much is handed out at a time
 
+local function hold(from, level, tail, envelope)
+  local tag = ARGV[3] .. whole(serial) .. ':' .. level
+  serial = serial + 1
+  room = room - 1
+  bytes = bytes - #envelope
+  taken[#taken + 1] = from.place
+  taken[#taken + 1] = tag
+  taken[#taken + 1] = envelope
+  kept[#kept + 1] = tag
+  kept[#kept + 1] = '[' .. envelope .. tail
+  index[#index + 1] = taken_at
+  index[#index + 1] = tag
+  from.held[#from.held + 1] = until_
+  from.held[#from.held + 1] = tag
+end
+
+-- take up to `most` from one queue, some at first, as nobody knows how large they are
 local function take(from, most)
   local tail = tail_of(from.queue)
-  local held = {}
   for _, level in ipairs(from.levels) do
-    if most <= 0 then
-      break
-    end
-    local envelopes = redis.pcall('RPOP', list_of(from.queue, level), most)
-    if envelopes and envelopes.err then
-      failed = envelopes -- somebody else's key; what was taken from other lists is not to be lost with it
-      envelopes = nil
-    end
-    for _, envelope in ipairs(envelopes or {}) do
-      local tag = ARGV[3] .. whole(serial) .. ':' .. level
-      serial = serial + 1
-      most = most - 1
-      room = room - 1
-      taken[#taken + 1] = from.place
-      taken[#taken + 1] = tag
-      taken[#taken + 1] = envelope
-      kept[#kept + 1] = tag
-      kept[#kept + 1] = '[' .. envelope .. tail
-      index[#index + 1] = taken_at
-      index[#index + 1] = tag
-      held[#held + 1] = until_
-      held[#held + 1] = tag
+    local some = 8
+    while most > 0 and bytes > 0 do
+      local envelopes = redis.pcall('RPOP', list_of(from.queue, level), math.min(some, most))
+      if envelopes and envelopes.err then
+        failed = envelopes -- somebody else's key; what was taken from other lists is not to be lost with it
+      end
+      if not envelopes or envelopes.err then
+        break
+      end
+      for _, envelope in ipairs(envelopes) do
+        hold(from, level, tail, envelope)
+      end
+      if #envelopes < math.min(some, most) then
+        break
+      end
+      most = most - #envelopes
+      some = some * 8
     end
   end
-  in_runs('ZADD', held_of(from.queue), held, 2)
 end
 
 local share = math.ceil(room / math.max(#open, 1))
@@ -76,6 +86,9 @@ if #open > 1 then
       take(from, room)
     end
   end
+end
+for _, from in ipairs(open) do
+  in_runs('ZADD', held_of(from.queue), from.held, 2)
 end
 in_runs('HSET', UNACKED, kept, 2)
 in_runs('ZADD', INDEX, index, 2)

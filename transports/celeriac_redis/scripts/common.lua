@@ -27,6 +27,13 @@ local function whole(number)
   return format('%.0f', number)
 end
 
+-- Write nothing, as a script that takes work off the server begins: a key of another type and a read-only server fail
+-- here, before anything is done; and a script that has begun to write may go on where the server's memory is full.
+local function begin()
+  call('HDEL', UNACKED, '')
+  call('ZREM', INDEX, '')
+end
+
 local function now()
   local time = call('TIME')
   return time[1] * 1000000 + time[2]

@@ -8,6 +8,7 @@ local priorities = levels_of(queue)
 if not priorities then
   return -1
 end
+begin()
 reclaim(queue, now())
 local dropped = call('ZCARD', delayed_of(queue))
 local keys = { delayed_of(queue) }

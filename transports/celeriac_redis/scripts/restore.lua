@@ -4,6 +4,7 @@
 --          envelope; where one of us held it, an empty level and envelope: they stand in its tag and in unacked
 -- Returns  how many were given back: not those that were acknowledged, restored or renewed meanwhile
 
+begin()
 local restored, at = 0, 3
 while at <= #ARGV do
   local tag, score, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])

@@ -10,6 +10,7 @@
 --          {"unroutable", number, "exchange" or "queue"}: the delivery (from 1) that cannot be moved; nothing was settled
 --          {"failed", text}: Redis would not store a message; what was settled before is, the rest is still held
 
+begin()
 local moment = now()
 local deliveries = {}
 
