@@ -26,6 +26,9 @@ def use(*urls: str) -> None:
             await store.open()
             await store.put([ResultRecord(task_id="x", attempt=1, state="SUCCESS")])
             assert (await store.get(["x"]))[0].state == "SUCCESS"
+            assert [one.task_id async for one in store.wait(["x"])] == ["x"]
+            await store.join("group", "x", 2)
+            await store.forget(["y"])
         finally:
             await store.close()
 
@@ -55,7 +58,8 @@ def test_a_wrong_password(guarded: RedisServer, login: str):
 
 
 def test_a_user_of_an_acl(guarded: RedisServer):
-    guarded.say("ACL", "SETUSER", "app", "on", ">open-sesame", "~ours:*", "&ours:*", "+@all")
+    keys = ("~ours:celery-task-meta-*", "~ours:celeriac-group-*", "&ours:celery-task-meta-*")
+    guarded.say("ACL", "SETUSER", "app", "on", ">open-sesame", *keys, "+@all", "-@dangerous", "+info")
     use(f"{guarded.url_as('app:open-sesame@')}?prefix=ours:")
     assert type(refused(guarded.url_as("app:open-sesame@"))) is AccessRefused
 
