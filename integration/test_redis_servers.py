@@ -26,6 +26,9 @@ def use(*urls: str) -> None:
             await store.open()
             await store.put([ResultRecord(task_id="x", attempt=1, state="SUCCESS")])
             assert (await store.get(["x"]))[0].state == "SUCCESS"
+            assert [one.task_id async for one in store.wait(["x"])] == ["x"]
+            await store.join("group", "x", 2)
+            await store.forget(["y"])
         finally:
             await store.close()
 
@@ -55,7 +58,8 @@ def test_a_wrong_password(guarded: RedisServer, login: str):
 
 
 def test_a_user_of_an_acl(guarded: RedisServer):
-    guarded.say("ACL", "SETUSER", "app", "on", ">open-sesame", "~ours:*", "&ours:*", "+@all")
+    keys = ("~ours:celery-task-meta-*", "~ours:celeriac-group-*", "&ours:celery-task-meta-*")
+    guarded.say("ACL", "SETUSER", "app", "on", ">open-sesame", *keys, "+@all", "-@dangerous", "+info")
     use(f"{guarded.url_as('app:open-sesame@')}?prefix=ours:")
     assert type(refused(guarded.url_as("app:open-sesame@"))) is AccessRefused
 
@@ -125,8 +129,8 @@ def test_a_unix_socket(guarded: RedisServer):
 def test_tls(tmp_path: Path, certificate: tuple[Path, Path]):
     signed, key = map(str, certificate)
     settings = {"tls_cert_file": signed, "tls_key_file": key, "tls_ca_cert_file": signed}
-    with RedisServer(tmp_path, tls_port=str(free_port()), **settings) as server:
-        port = server.say("CONFIG", "GET", "tls-port")["tls-port"]
+    port = free_port()
+    with RedisServer(tmp_path, tls_port=str(port), **settings) as server:
         ours = f"certfile={signed}&keyfile={key}"
         use(f"rediss://localhost:{port}?cafile={signed}&{ours}")
         assert "CERTIFICATE_VERIFY_FAILED" in str(refused(f"rediss://localhost:{port}?{ours}"))

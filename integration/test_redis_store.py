@@ -19,6 +19,7 @@ from celeriac.testing import ResultStoreContract
 from celeriac.testing.conformance.case import eventually
 from celeriac_redis.errors import KeyOfAnotherType, ServerFull
 from celeriac_redis.results import records
+from celeriac_redis.results.line import SubscribedLine
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
@@ -105,6 +106,24 @@ def test_who_gives_up_leaves_no_subscription_and_takes_none(redis_server: RedisS
                     assert await waiting[2] == await staying == sorted(ids)
                     await other.forget(ids)
                     await eventually(lambda: asyncio.to_thread(subscribed, watching), lambda count: count == 0)
+
+    asyncio.run(live())
+
+
+def test_nobody_looks_before_he_listens(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch):
+    write = SubscribedLine._write
+
+    async def slowly(line: SubscribedLine) -> None:
+        await asyncio.sleep(0.2)
+        await write(line)
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store, opened(redis_server.url) as other:
+            monkeypatch.setattr(SubscribedLine, "_write", slowly)
+            waiting = asyncio.create_task(all_of(store, ["x"]))
+            await asyncio.wait([waiting], timeout=0.1)
+            await other.put([done("x")])
+            assert await waiting == ["x"]
 
     asyncio.run(live())
 
