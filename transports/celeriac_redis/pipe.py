@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celeriac_redis.scripts import Argument, Script
 
 SILENCE = 1.0  # seconds
+SLOWEST = 256 * 1024  # bytes a second: what is large may take its time
 BROKEN = (RedisError, OSError, asyncio.IncompleteReadError)
 
 
@@ -91,7 +92,8 @@ class Pipe:
             future.set_exception(Unsupported(f"a name or a header is no text that can be encoded: {error}"))
             return future
         self._outgoing += packed
-        self._waiting.append((future, self._loop.time() + self._patience + blocking))
+        on_its_way = sum(map(len, packed)) / SLOWEST
+        self._waiting.append((future, self._loop.time() + self._patience + blocking + on_its_way))
         self._wanted.set()
         return future
 

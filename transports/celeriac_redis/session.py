@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from celeriac_redis.scripts import Argument, Script
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Pipe)
 MOST_WATCHED = 32  # lists, a connection each; beyond them a look every `consumer.LOOK_AGAIN` seconds must do
 TICKS = 4  # in a heartbeat
 
@@ -126,13 +127,7 @@ class Session:
                 if self._out is not None:
                     await self._out.close()
                     self._out = None
-                out = Pipe(self._client, self._server, self._heartbeat, self._lose_out)
-                try:
-                    await out.open()
-                except BaseException:
-                    await out.close()
-                    raise
-                self._out = out
+                self._out = await _opened(Pipe(self._client, self._server, self._heartbeat, self._lose_out))
             return self._out
 
     def _lose_out(self, error: TransportError) -> None:
@@ -154,9 +149,7 @@ class Session:
         self.refuse_closed()
         async with self._opening:
             if self._ear is None:
-                ear = Ear(self._client, self._server, self._heartbeat, self.lose)
-                await ear.open()
-                self._ear = ear
+                self._ear = await _opened(Ear(self._client, self._server, self._heartbeat, self.lose))
         async with self._ear.hearing(channel, listener):
             yield
 
@@ -234,3 +227,12 @@ class Session:
             await asyncio.sleep(self._heartbeat / TICKS)
             for pipe in self._pipes():
                 pipe.tend(self._heartbeat)
+
+
+async def _opened(pipe: P) -> P:
+    try:
+        await pipe.open()
+    except BaseException:
+        await pipe.close()
+        raise
+    return pipe
