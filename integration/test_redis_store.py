@@ -289,6 +289,32 @@ def test_many_records_of_one_call(redis_url: str, monkeypatch: pytest.MonkeyPatc
     asyncio.run(live())
 
 
+def test_large_results_are_read_some_at_a_time(redis_url: str):
+    ids = [f"big-{n}" for n in range(12)]
+
+    async def live() -> None:
+        async with opened(redis_url) as store:
+            body = b'"%b"' % (b"x" * 1_500_000)
+            assert await store.put([done(one, body=body) for one in ids]) == [True] * 12
+            asked = [*ids, "none", ids[0]]
+            assert [one and one.body == body for one in await store.get(asked)] == [True] * 12 + [None, True]
+            assert await all_of(store, ids) == sorted(ids)
+
+    asyncio.run(live())
+
+
+def test_a_result_under_the_key_of_another_task_is_told(redis_server: RedisServer):
+    redis_server.say("SET", "celery-task-meta-x", '{"status": "SUCCESS", "result": 1, "task_id": "y"}')
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store:
+            for ask in (store.get, partial(all_of, store)):
+                with pytest.raises(TransportError, match="'celery-task-meta-x' holds the result of another task, 'y'"):
+                    await ask(["x"])
+
+    asyncio.run(live())
+
+
 def test_in_a_fleet_nothing_is_written_when_a_task_is_sent(redis_url: str):
     async def live() -> None:
         async with opened(f"{redis_url}&fleet=celery") as fleet, opened(redis_url) as own:
