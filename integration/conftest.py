@@ -129,6 +129,14 @@ def celery_python() -> Path:
     return python
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for ``localhost`` that signs itself, and its key."""
+    folder = tmp_path / "certificate"
+    folder.mkdir()
+    return _certificate(folder)
+
+
 def require_redis_server() -> None:
     """Skip, or fail where brokers are required, where no server can be started."""
     if PROGRAM is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import redis
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 PROGRAM = which("redis-server") or which("valkey-server")
@@ -55,6 +56,7 @@ class RedisServer:
         self.folder, self.port, self.password = folder, free_port(), password
         self.path = Path(gettempdir()) / f"celeriac-{self.port}.sock"  # a socket's path has at most 107 bytes
         self._program = PROGRAM
+        self._arguments: tuple[str, ...] = ()
         self._settings = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -63,7 +65,7 @@ class RedisServer:
             "save": "",
             "appendonly": "yes" if appendonly else "no",
             "appendfsync": "always",
-            "enable-debug-command": "yes",
+            **({} if is_of_old(PROGRAM) else {"enable-debug-command": "yes"}),
             **({"requirepass": password, "masterauth": password} if password else {}),
             **({"replicaof": f"127.0.0.1 {replica_of.port}"} if replica_of else {}),
             **({"masterauth": replica_of.password} if replica_of and replica_of.password else {}),
@@ -93,7 +95,7 @@ class RedisServer:
         config = self.folder / "redis.conf"
         config.write_text("".join(f"{name} {value or EMPTY}\n" for name, value in self._settings.items()))
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([self._program, config], stdout=log, stderr=log)
+            self.process = subprocess.Popen([self._program, config, *self._arguments], stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             assert self.process.poll() is None, self.log()
@@ -129,13 +131,17 @@ class RedisServer:
         with self.client() as client:
             return client.execute_command(*command)
 
-    def until_in_step(self) -> None:
-        """Return once this replica has all that its master has."""
+    def until(self, satisfied: Callable[[redis.Redis], object]) -> None:
+        """Return once it satisfies."""
         deadline = time.monotonic() + PATIENCE
         with self.client() as client:
-            while client.info("replication").get("master_link_status") != "up":
+            while not satisfied(client):
                 assert time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
+
+    def until_in_step(self) -> None:
+        """Return once this replica has all that its master has."""
+        self.until(lambda client: client.info("replication").get("master_link_status") == "up")
 
     def _answers(self) -> bool:
         try:
@@ -143,6 +149,29 @@ class RedisServer:
                 return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):
             return False
+
+
+class Sentinel(RedisServer):
+    """A sentinel that alone decides when the master ``main`` is gone, after half a second."""
+
+    def __init__(self, folder: Path, master: RedisServer, *, password: str | None = None) -> None:
+        """Keep how it shall be; ``password`` is what clients must say to it, not to the master."""
+        super().__init__(folder, password=password)
+        self._arguments = ("--sentinel",)
+        self._settings = {
+            **{name: self._settings[name] for name in ("port", "bind", "dir")},
+            **({"requirepass": password} if password else {}),
+            "sentinel monitor main": f"127.0.0.1 {master.port} 1",
+            **({"sentinel auth-pass main": master.password} if master.password else {}),
+            "sentinel down-after-milliseconds main": "500",
+            "sentinel failover-timeout main": "3000",
+        }
+
+
+def is_of_old(program: str) -> bool:
+    """Return whether it is Redis 6, which lets anyone use DEBUG and does not know the setting."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return "server v=6." in said
 
 
 def free_port() -> int:

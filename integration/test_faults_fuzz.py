@@ -6,13 +6,16 @@ import asyncio
 import json
 import random
 import time
+from base64 import b64encode
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import aio_pika
 import pytest
+import redis
 from witness import Witness, until
 from worker_process import WorkerProcess
 
@@ -86,6 +89,35 @@ class Fuzz:
         if self._random.random() < 0.2:
             embed[self._random.choice(sorted(embed))] = self.any()
         return json.dumps([args, {}, embed], default=str).encode()
+
+    def envelope(self) -> bytes:
+        """Return what stands in a list of Redis."""
+        properties: dict[str, Any] = {
+            "correlation_id": "c",
+            "delivery_info": {"exchange": "", "routing_key": "celeriac"},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": f"tag-{self._random.random()}",
+        }
+        envelope: dict[str, Any] = {
+            "body": b64encode(self.body()).decode(),
+            "content-encoding": self.text("utf-8"),
+            "content-type": self.text("application/json"),
+            "headers": self.headers(),
+            "properties": properties,
+        }
+        for table in (envelope, properties):
+            for name in self._random.sample(sorted(table), self._random.choice([0, 0, 1])):
+                table[name] = self.any()
+            for name in self._random.sample(sorted(table), self._random.choice([0, 0, 0, 1])):
+                del table[name]
+        text = json.dumps(envelope, default=str).encode()
+        pick = self._random.randrange(20)
+        if pick == 0:
+            return self._random.randbytes(self._random.randrange(100))
+        if pick == 1:
+            return text[: self._random.randrange(len(text))]
+        return b'{"celeriac-returns": [1,7],' + text[1:] if pick == 2 else text
 
     def text(self, usual: str) -> str:
         return usual if self._random.random() < 0.8 else str(self.any())[:200]
@@ -169,6 +201,16 @@ def test_broken_messages_from_another_client(amqp_url, fuzz, tmp_path, count) ->
 
     with survived(amqp_url, tmp_path / "ran", count):
         asyncio.run(publish())
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_broken_messages_pushed_into_redis(redis_url, fuzz, tmp_path, count) -> None:
+    """By redis-py: what is no envelope, half of one, and envelopes with anything in any place."""
+    where, _, query = redis_url.partition("?")
+    key = parse_qs(query)["prefix"][0] + "celeriac"
+    with survived(redis_url, tmp_path / "ran", count), redis.Redis.from_url(where) as client:
+        for _ in range(count):
+            client.lpush(key, fuzz.envelope())
 
 
 @pytest.mark.parametrize("count", COUNTS)

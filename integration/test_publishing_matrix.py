@@ -164,6 +164,13 @@ def test_a_wrong_password_and_a_wrong_virtual_host(open_app, amqp_broker) -> Non
             send(open_app(url))
 
 
+def test_a_wrong_password_and_a_database_that_is_not_there(open_app, redis_broker) -> None:
+    server, _, _ = redis_broker.rpartition("/")
+    for url in (server.replace("redis://", "redis://:secret@") + "/0", f"{server}/4096"):
+        with raises(AccessRefused):
+            send(open_app(url))
+
+
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_a_memory_alarm(open_app, amqp_node, opened_before) -> None:
     app = open_app(amqp_node.url)
@@ -192,24 +199,31 @@ def sends(app: App, *args: str) -> bool:
     return True
 
 
-# -- RabbitMQ: what becomes of its link
+# -- what becomes of the link
 
 
 FAULTS = ("refuse", "reset", "blackhole", "silent", "drip")
 
 
+@pytest.fixture(params=["amqp", "redis"])
+def linked(request) -> str:
+    """A broker at the other end of a link."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
 @pytest.mark.parametrize("opened_before", [False, True], ids=["first", "later"])
-def test_a_link_that_fails(open_app, amqp_url, opened_before) -> None:
+def test_a_link_that_fails(open_app, linked, opened_before) -> None:
     """Each fault beside the others, as each takes the whole timeout."""
     with ThreadPoolExecutor(len(FAULTS)) as threads:
-        for _ in threads.map(lambda fault: fails_by(fault, open_app, amqp_url, opened_before), FAULTS):
+        for _ in threads.map(lambda fault: fails_by(fault, open_app, linked, opened_before), FAULTS):
             pass
 
 
-def fails_by(fault: str, open_app, amqp_url: str, opened_before: bool) -> None:  # noqa: FBT001 - the case of a table
+def fails_by(fault: str, open_app, linked: str, opened_before: bool) -> None:  # noqa: FBT001 - the case of a table
     sent = 0
-    with FaultProxy(amqp_url) as proxy, Witness(amqp_url) as witness:
-        app = open_app(proxy.url(amqp_url) + "?heartbeat=2", default_queue=f"celeriac.{fault}")
+    with FaultProxy(linked) as proxy, Witness(linked) as witness:
+        option = f"{'&' if '?' in linked else '?'}heartbeat=2"
+        app = open_app(proxy.url(linked) + option, default_queue=f"celeriac.{fault}")
         if opened_before:
             send(app)
             sent += 1
@@ -230,16 +244,16 @@ def fails_by(fault: str, open_app, amqp_url: str, opened_before: bool) -> None: 
 
 
 @pytest.fixture
-def proxy(amqp_url) -> Iterator[FaultProxy]:
-    with FaultProxy(amqp_url) as proxy:
+def proxy(linked) -> Iterator[FaultProxy]:
+    with FaultProxy(linked) as proxy:
         yield proxy
 
 
-def test_a_slow_link_is_no_failure(open_app, amqp_url, proxy) -> None:
-    app = open_app(proxy.url(amqp_url))
+def test_a_slow_link_is_no_failure(open_app, linked, proxy) -> None:
+    app = open_app(proxy.url(linked))
     proxy.latency(0.02)
     send(app)
-    with Witness(amqp_url) as witness:
+    with Witness(linked) as witness:
         holds(witness, 1)
 
 

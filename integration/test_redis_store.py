@@ -19,6 +19,7 @@ from celeriac.testing import ResultStoreContract
 from celeriac.testing.conformance.case import eventually
 from celeriac_redis.errors import KeyOfAnotherType, ServerFull
 from celeriac_redis.results import records
+from celeriac_redis.results.line import SubscribedLine
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
@@ -105,6 +106,44 @@ def test_who_gives_up_leaves_no_subscription_and_takes_none(redis_server: RedisS
                     assert await waiting[2] == await staying == sorted(ids)
                     await other.forget(ids)
                     await eventually(lambda: asyncio.to_thread(subscribed, watching), lambda count: count == 0)
+
+    asyncio.run(live())
+
+
+def test_nobody_looks_before_he_listens(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch):
+    write = SubscribedLine._write
+
+    async def slowly(line: SubscribedLine) -> None:
+        await asyncio.sleep(0.2)
+        await write(line)
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store, opened(redis_server.url) as other:
+            monkeypatch.setattr(SubscribedLine, "_write", slowly)
+            waiting = asyncio.create_task(all_of(store, ["x"]))
+            await asyncio.wait([waiting], timeout=0.1)
+            await other.put([done("x")])
+            assert await waiting == ["x"]
+
+    asyncio.run(live())
+
+
+def test_what_is_put_while_somebody_begins_to_wait_is_never_missed(redis_server: RedisServer):
+    """Between a subscription and a look, or a look and a subscription, there is no moment that nobody watches."""
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store, opened(redis_server.url) as other:
+            for turn in range(20):
+                ids = [f"{turn}-{n}" for n in range(200)]
+
+                async def put(ids: list[str] = ids) -> None:
+                    for one in ids:
+                        await other.put([done(one)])
+
+                putting = asyncio.create_task(put())
+                told = await asyncio.gather(*(all_of(store, [one]) for one in ids))
+                assert told == [[one] for one in ids]
+                await putting
 
     asyncio.run(live())
 
@@ -246,6 +285,32 @@ def test_many_records_of_one_call(redis_url: str, monkeypatch: pytest.MonkeyPatc
             assert [one.state for one in await store.get([*ids, *ids])] == [SUCCESS] * 100
             await store.sent(ids)
             assert {one.state for one in await store.get(ids)} == {SUCCESS}
+
+    asyncio.run(live())
+
+
+def test_large_results_are_read_some_at_a_time(redis_url: str):
+    ids = [f"big-{n}" for n in range(12)]
+
+    async def live() -> None:
+        async with opened(redis_url) as store:
+            body = b'"%b"' % (b"x" * 1_500_000)
+            assert await store.put([done(one, body=body) for one in ids]) == [True] * 12
+            asked = [*ids, "none", ids[0]]
+            assert [one and one.body == body for one in await store.get(asked)] == [True] * 12 + [None, True]
+            assert await all_of(store, ids) == sorted(ids)
+
+    asyncio.run(live())
+
+
+def test_a_result_under_the_key_of_another_task_is_told(redis_server: RedisServer):
+    redis_server.say("SET", "celery-task-meta-x", '{"status": "SUCCESS", "result": 1, "task_id": "y"}')
+
+    async def live() -> None:
+        async with opened(redis_server.url) as store:
+            for ask in (store.get, partial(all_of, store)):
+                with pytest.raises(TransportError, match="'celery-task-meta-x' holds the result of another task, 'y'"):
+                    await ask(["x"])
 
     asyncio.run(live())
 

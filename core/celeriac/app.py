@@ -314,14 +314,16 @@ class App:
         return Locator.of(self, self._defined)
 
     def _with_addresses(self) -> Settings:
-        broker, fleet = self.conf.broker, self.conf.fleet
+        broker, backend, fleet = self.conf.broker, self.conf.backend, self.conf.fleet
         if not broker:
             path = default_file(self._defined)
             logger.info("no broker was given; using the SQLite file %s", path)
             broker = (file_broker(path),)
         if fleet is not None:
+            ours = tuple(url.partition("://")[0] + "://" for url in broker)  # a store of the same plugin knows it, too
+            backend = tuple(_for_fleet(url, fleet) if url.startswith(ours) else url for url in backend)
             broker = tuple(_for_fleet(url, fleet) for url in broker)
-        return replace(self.conf, broker=broker)
+        return replace(self.conf, broker=broker, backend=backend)
 
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.

@@ -33,6 +33,19 @@ def arguments_of(messages, arguments):
 # construction
 
 
+@pytest.mark.parametrize(
+    ("broker", "backend", "told"),
+    [
+        ("redis://h/1?lease=9", "redis://i;sqlite:///r.db", "redis://i?fleet=celery, sqlite:///r.db"),
+        ("amqp://h", "redis://i", "redis://i"),
+        ("redis://h", None, "redis://h?fleet=celery"),
+    ],
+)
+def test_a_fleet_is_told_to_the_store_of_the_broker_s_plugin(broker, backend, told) -> None:
+    app = App("shop", broker=broker, fleet="celery", **({"backend": backend.split(";")} if backend else {}))
+    assert ", ".join(app._with_addresses().backend or app._with_addresses().broker) == told
+
+
 def test_an_unknown_setting_suggests_one() -> None:
     with pytest.raises(TypeError, match="unknown setting 'brokr'; did you mean 'broker'"):
         App("shop", brokr="memory://")

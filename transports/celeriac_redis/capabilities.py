@@ -14,18 +14,22 @@ if TYPE_CHECKING:
 
 MAX_DELAY = timedelta(days=100 * 365)
 DELAY_RESOLUTION = timedelta(seconds=0.3)
-RENEWALS = 3  # in the time of one lease
+RENEWALS = 3  # before what is held would be taken back
 
 
 def capabilities(queue: Queue, options: Options) -> Capabilities:
-    """Return what holds for ``queue``: everything, but that in a fleet nobody keeps our priorities."""
+    """Return what holds for ``queue``: everything, but that in a fleet nobody keeps our priorities.
+
+    What is held is renewed in time for our lease and for kombu's restore, whichever comes sooner.
+    """
     lease = timedelta(seconds=options.lease)
+    shorter = timedelta(seconds=min(options.lease, options.visibility_timeout))
     return Capabilities(
         priority_levels=queue.priorities if options.fleet is None else 1,
         max_delay=MAX_DELAY,
         delay_resolution=DELAY_RESOLUTION,
         lease=lease,
-        renew_every=lease / RENEWALS,
+        renew_every=shorter / RENEWALS,
         exact_delivery_count=True,
         fenced_settle=True,
         atomic_move=True,

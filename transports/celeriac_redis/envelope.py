@@ -92,9 +92,9 @@ def decode(envelope: bytes, levels: int) -> Received:
     """
     try:
         read = json.loads(envelope)
-        headers = _plain(_table(read.get("headers"))) if isinstance(read, dict) else {}
+        headers = _plain(_table(_table(read).get("headers")))
     except (ValueError, RecursionError):
-        read = None
+        read, headers = None, {}
     if not isinstance(read, dict):
         return Received(Message(id="", body=envelope))
     properties = _table(read.get("properties"))

@@ -8,6 +8,8 @@ connection is known at once, because somebody always reads.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from celeriac_redis.clients import Server
     from celeriac_redis.scripts import Argument, Script
 
+SILENCE = 1.0  # seconds
+SLOWEST = 256 * 1024  # bytes a second: what is large may take its time
 BROKEN = (RedisError, OSError, asyncio.IncompleteReadError)
 
 
@@ -88,7 +92,8 @@ class Pipe:
             future.set_exception(Unsupported(f"a name or a header is no text that can be encoded: {error}"))
             return future
         self._outgoing += packed
-        self._waiting.append((future, self._loop.time() + self._patience + blocking))
+        on_its_way = sum(map(len, packed)) / SLOWEST
+        self._waiting.append((future, self._loop.time() + self._patience + blocking + on_its_way))
         self._wanted.set()
         return future
 
@@ -136,10 +141,18 @@ class Pipe:
                 _seen(future)
         for task in self._tasks:
             task.cancel()
-        writer = getattr(self._connection, "_writer", None)
-        if writer is not None:
-            writer.transport.abort()  # what is not sent yet is not to be sent later, as closing politely would
+        _reset(self._connection)
         self._lost(error)
+
+    def give_up(self, error: TransportError, since: float) -> None:
+        """Be dead if nothing was heard for a second: what somebody gives up then is not to be done later.
+
+        Args:
+            error: why.
+            since: the loop's time when it was asked for.
+        """
+        if self._loop.time() - max(since, self._heard_at) > SILENCE:
+            self.fail(error)
 
     async def close(self) -> None:
         """Hang up."""
@@ -204,6 +217,16 @@ class Pipe:
 
 class TransportErrorOfScript(Exception):  # noqa: N818 - never leaves this module
     """The server does not know a script."""
+
+
+def _reset(connection: Any) -> None:
+    """Close a connection so that what is not sent yet is not sent later, as closing it politely would."""
+    writer = getattr(connection, "_writer", None)
+    if writer is None:
+        return
+    with suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def _seen(future: asyncio.Future[Any]) -> None:

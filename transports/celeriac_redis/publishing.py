@@ -42,7 +42,7 @@ async def publish(session: Session, messages: Sequence[Message], options: Option
     parts = [*_parts(encoded)]
     if len(parts) > 1:
         await _check(session, messages, encoded)
-    session.refuse_closed()
+    await session.ready_out()  # what raises now has written nothing
     receipts: list[Receipt] = []
     for part in parts:
         some = messages[len(receipts) : len(receipts) + len(part)]
@@ -74,11 +74,13 @@ async def _check(session: Session, messages: Sequence[Message], encoded: Sequenc
     marked = [arguments[:-1] for message, arguments in zip(messages, encoded, strict=True) if message.priority]
     for start in range(0, len(marked), MOST_TOGETHER):
         some = marked[start : start + MOST_TOGETHER]
-        _refuse(await session.run(programs.PUBLISH, "check", len(some), *(a for one in some for a in (*one, ""))))
+        _refuse(await session.run_out(programs.PUBLISH, "check", len(some), *(a for one in some for a in (*one, ""))))
 
 
 async def _store(session: Session, part: Sequence[list[Argument]], messages: Sequence[Message]) -> Sequence[Receipt]:
-    answer = await session.run(programs.PUBLISH, "store", len(part), *(argument for one in part for argument in one))
+    answer = await session.run_out(
+        programs.PUBLISH, "store", len(part), *(argument for one in part for argument in one)
+    )
     said = _refuse(answer)
     if not said:
         return [CONFIRMED] * len(part)

@@ -1,7 +1,8 @@
 """One transport's connections to its server, from `Session.open` until they are closed or one of them is lost.
 
-Three at most, and some more in a fleet: one for commands, one that hears what is said by pub/sub, opened with the first
-channel, and one for each list on which Celery's clients may put messages without telling anyone (see `Watch`).
+Three at most, and some more in a fleet: one for commands; one for publishing, opened by the first publish, which can
+be reset alone; one that hears what is said by pub/sub, opened with the first channel; and one for each list on which
+Celery's clients may put messages without telling anyone (see `Watch`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from celeriac_redis.scripts import Argument, Script
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Pipe)
 MOST_WATCHED = 32  # lists, a connection each; beyond them a look every `consumer.LOOK_AGAIN` seconds must do
 TICKS = 4  # in a heartbeat
 
@@ -49,8 +51,11 @@ class Session:
         self._on_lost = on_lost
         self._client = clients.client(server, connections=1, patient=True)
         self.pipe = self._pipe()
+        self._out: Pipe | None = None
         self._ear: Ear | None = None
-        self._opening = asyncio.Lock()
+        self._opening, self._opening_out = asyncio.Lock(), asyncio.Lock()
+        self._given_up = False
+        self._loop = asyncio.get_running_loop()
         self._watches: dict[str, Watch] = {}
         self._events: set[asyncio.Event] = set()
         self._inboxes: set[Inbox[Any]] = set()
@@ -94,6 +99,41 @@ class Session:
         layout = self.layout
         return await self.pipe.run(script, layout.keys, (layout.prefix, layout.bell, *arguments))
 
+    async def run_out(self, script: Script, *arguments: Argument) -> Any:
+        """As `run`, on the connection for publishing. Cancelled while the server is silent, it resets that connection.
+
+        Raises:
+            TransportError: as `run`.
+        """
+        out = await self.ready_out()
+        layout, began = self.layout, self._loop.time()
+        try:
+            return await out.run(script, layout.keys, (layout.prefix, layout.bell, *arguments))
+        except asyncio.CancelledError:
+            self._given_up = True
+            out.give_up(ConnectionLost(f"a publish to {self._server} was given up"), began)
+            self._given_up = False
+            raise
+
+    async def ready_out(self) -> Pipe:
+        """Return the connection for publishing, open.
+
+        Raises:
+            TransportError: it cannot be opened.
+        """
+        self.refuse_closed()
+        async with self._opening_out:
+            if self._out is None or self._out.error is not None:
+                if self._out is not None:
+                    await self._out.close()
+                    self._out = None
+                self._out = await _opened(Pipe(self._client, self._server, self._heartbeat, self._lose_out))
+            return self._out
+
+    def _lose_out(self, error: TransportError) -> None:
+        if not self._given_up:
+            self.lose(error)
+
     async def ask(self, *command: Argument) -> Any:
         """Return the answer to one command.
 
@@ -109,9 +149,7 @@ class Session:
         self.refuse_closed()
         async with self._opening:
             if self._ear is None:
-                ear = Ear(self._client, self._server, self._heartbeat, self.lose)
-                await ear.open()
-                self._ear = ear
+                self._ear = await _opened(Ear(self._client, self._server, self._heartbeat, self.lose))
         async with self._ear.hearing(channel, listener):
             yield
 
@@ -161,7 +199,7 @@ class Session:
             await asyncio.gather(self._ticking, return_exceptions=True)
         for watch in self._watches.values():
             await watch.close()
-        for pipe in (self._ear, self.pipe):
+        for pipe in (self._out, self._ear, self.pipe):
             if pipe is not None:
                 await pipe.close()
         await self._client.aclose()
@@ -181,11 +219,20 @@ class Session:
         return Pipe(self._client, self._server, self._heartbeat, self.lose)
 
     def _pipes(self) -> list[Pipe]:
-        watched = [watch.pipe for watch in self._watches.values()]
-        return [self.pipe, *watched] if self._ear is None else [self.pipe, self._ear, *watched]
+        pipes = (self.pipe, self._out, self._ear, *(watch.pipe for watch in self._watches.values()))
+        return [pipe for pipe in pipes if pipe is not None]
 
     async def _tick(self) -> None:
         while self._error is None:
             await asyncio.sleep(self._heartbeat / TICKS)
             for pipe in self._pipes():
                 pipe.tend(self._heartbeat)
+
+
+async def _opened(pipe: P) -> P:
+    try:
+        await pipe.open()
+    except BaseException:
+        await pipe.close()
+        raise
+    return pipe

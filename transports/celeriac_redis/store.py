@@ -19,11 +19,12 @@ from celeriac_redis.clients import find
 from celeriac_redis.errors import KeyOfAnotherType
 from celeriac_redis.results.link import Link
 from celeriac_redis.results.listener import Listener
-from celeriac_redis.results.records import MANY, MILLISECOND, WAITING_KEPT, Keys, entry, portions, record_of
+from celeriac_redis.results.records import MANY, MILLISECOND, MUCH, WAITING_KEPT, Keys, entry, portions, record_of
 from celeriac_redis.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from celeriac.clock import Clock
     from celeriac.transport import Transport
@@ -89,18 +90,7 @@ class RedisStore(ResultStore):
 
     async def get(self, ids: Sequence[str]) -> Sequence[ResultRecord | None]:
         """Return what stands."""
-        link = self._opened()
-        found: dict[str, ResultRecord | None] = {}
-        wanted = [*dict.fromkeys(ids)]
-        for start in range(0, len(wanted), MANY):
-            some = wanted[start : start + MANY]
-            keys = [self._keys.task(one) for one in some]
-            answers = await link.run_again(GET, keys, ())
-            now = self.clock.now()
-            for one, key, value, kept in zip(some, keys, answers[::2], answers[1::2], strict=True):
-                if value == OF_ANOTHER_TYPE:
-                    raise self._foreign([key])
-                found[one] = None if value is None else record_of(value, kept, now, key)
+        found = {one: record async for one, record in self._read([*dict.fromkeys(ids)])}
         return [found[one] for one in ids]
 
     async def wait(self, ids: Sequence[str]) -> AsyncIterator[ResultRecord]:
@@ -115,12 +105,12 @@ class RedisStore(ResultStore):
             news: tuple[bytes, bytes] | None = None
             while True:
                 if news is None:  # at first, and whenever the connection was another one meanwhile
-                    for record in await self.get([*missing.values()]):
+                    async for one, record in self._read([*missing.values()]):
                         if record is not None and record.state in FINAL:
-                            del missing[self._keys.task(record.task_id)]
+                            del missing[self._keys.task(one)]
                             yield record
-                elif (record := self._told(*news)) is not None and missing.pop(news[0], None) is not None:
-                    yield record
+                elif (told := self._told(*news)) is not None and missing.pop(news[0], None) is not None:
+                    yield told
                 if not missing:
                     return
                 news = await watch.next()
@@ -153,6 +143,26 @@ class RedisStore(ResultStore):
         if foreign:
             raise self._foreign(foreign)
         return [answer == 1 for answer in answers]
+
+    async def _read(self, ids: Sequence[str]) -> AsyncIterator[tuple[str, ResultRecord | None]]:
+        """Yield what stands for each of ``ids``, in order, some at a time."""
+        link, start = self._opened(), 0
+        while start < len(ids):
+            some = ids[start : start + MANY]
+            keys = [self._keys.task(one) for one in some]
+            answers = await link.run_again(GET, keys, (MUCH,))  # of the first ones, if they are large
+            now = self.clock.now()
+            for one, key, value, kept in zip(some, keys, answers[::2], answers[1::2], strict=False):
+                yield one, None if value is None else self._stands(key, value, kept, now)
+            start += len(answers) // 2
+
+    def _stands(self, key: bytes, value: bytes | int, kept: int, now: datetime) -> ResultRecord:
+        if not isinstance(value, bytes):
+            raise self._foreign([key])
+        record = record_of(value, kept, now, key)
+        if self._keys.task(record.task_id) != key:
+            raise TransportError(f"the key {key.decode()!r} holds the result of another task, {record.task_id!r}")
+        return record
 
     def _told(self, channel: bytes, value: bytes) -> ResultRecord | None:
         """Return the final record that was published, or nothing."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MANY = 1000  # channels in one command
 TICKS = 4  # in a heartbeat
+GOODBYE = 1.0  # seconds
 MESSAGE = b"message"
 CONFIRMATIONS = (b"subscribe", b"unsubscribe")
 
@@ -52,6 +53,18 @@ class Line(Pipe):
             await self.close()
             raise
         self._tasks.append(asyncio.create_task(self._tick()))
+
+    async def close(self) -> None:
+        """Hang up; over TLS the server is given a second to say goodbye too."""
+        writer = getattr(self._connection, "_writer", None)
+        await super().close()
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await writer.wait_closed()
+        except OSError:  # a TimeoutError is one
+            writer.transport.abort()
 
     async def _tick(self) -> None:
         while True:

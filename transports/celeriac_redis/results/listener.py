@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from celeriac_redis.clients import Server
 
 
+PATIENCE = 5  # lines lost in a row
+
+
 class Watch:
     """What one waiter has heard and not yet taken."""
 
@@ -68,6 +71,7 @@ class Listener:
         self._line: SubscribedLine | None = None
         self._lock = asyncio.Lock()
         self._reviving: set[asyncio.Task[None]] = set()
+        self._useless = 0  # lines lost, one after the other, before their subscriptions were confirmed
         self._closed = False
 
     async def enter(self, channels: Collection[bytes]) -> Watch:
@@ -85,6 +89,7 @@ class Listener:
             line.subscribe(watch.channels)
             with suppress(ConnectionLost):  # then all is subscribed anew, and every watch told to look again
                 await line.confirmed()
+                self._useless = 0
         except BaseException:
             self.leave(watch)
             raise
@@ -136,20 +141,27 @@ class Listener:
             watch.hear((channel, message))
 
     def _lost(self, error: TransportError) -> None:
-        if self._watches and not self._closed:
-            task = asyncio.get_running_loop().create_task(self._revive(error))
-            self._reviving.add(task)
-            task.add_done_callback(self._reviving.discard)
+        """Mend it, unless it would be refused again, or was lost too often without being of any use."""
+        self._useless += 1
+        if self._closed or not self._watches:
+            return
+        if not isinstance(error, ConnectionLost) or self._useless > PATIENCE:
+            self._fail(error)
+            return
+        task = asyncio.get_running_loop().create_task(self._revive())
+        self._reviving.add(task)
+        task.add_done_callback(self._reviving.discard)
 
-    async def _revive(self, error: TransportError) -> None:
-        """Subscribe to everything anew and have everyone look again; if that is not possible, fail them."""
+    async def _revive(self) -> None:
+        """Subscribe to everything anew and have everyone look again; if nobody answers, fail them."""
         try:
-            if not isinstance(error, ConnectionLost):
-                raise error  # it would be refused again
-            await (await self._ready()).confirmed()
-        except TransportError as reason:
-            self._fail(reason)
-        else:
+            line = await self._ready()
+        except TransportError as error:
+            self._fail(error)
+            return
+        with suppress(TransportError):  # lost again, which is another loss
+            await line.confirmed()
+            self._useless = 0
             for watch in self._all():
                 watch.hear(None)
 

@@ -26,7 +26,7 @@ LARGEST = (
     512 * 1024 * 1024
 )  # bytes of a value: Redis's own limit, https://redis.io/docs/latest/develop/data-types/strings/
 MANY = 500  # records that one script may hold up the server with
-MUCH = 1024 * 1024  # bytes, the same
+MUCH = 4 * 1024 * 1024  # bytes, the same
 
 # Celery 5.7's result_compression: this, the content type, a zero byte, the compressed JSON
 COMPRESSED = b"\x00celery-compressed\x00"

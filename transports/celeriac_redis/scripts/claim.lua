@@ -57,9 +57,10 @@ local function take(from, most)
   for _, level in ipairs(from.levels) do
     local some = 8
     while most > 0 and bytes > 0 do
-      local envelopes = redis.pcall('RPOP', list_of(from.queue, level), math.min(some, most))
-      if envelopes and envelopes.err then
-        failed = envelopes -- somebody else's key; what was taken from other lists is not to be lost with it
+      local list = list_of(from.queue, level)
+      local envelopes = redis.pcall('RPOP', list, math.min(some, most))
+      if envelopes and envelopes.err then -- somebody else's key: what was taken from other lists is not to be lost
+        failed = redis.error_reply(envelopes.err .. ' (' .. list .. ')')
       end
       if not envelopes or envelopes.err then
         break

@@ -12,9 +12,12 @@ if not priorities then
 end
 begin()
 local moment = now()
-while reclaim(queue, moment) == MOST_RECLAIMED do end
-while promote(queue, moment) == MOST_PROMOTED do end
-local ready, shown = 0, {}
+reclaim(queue, moment)
+promote(queue, moment)
+-- what is more than one step makes ready counts as ready all the same
+local held, waiting = held_of(queue), delayed_of(queue)
+local expired, due = call('ZCOUNT', held, '-inf', whole(moment)), call('ZCOUNT', waiting, '-inf', whole(moment))
+local ready, shown = expired + due, {}
 for _, level in ipairs(each_level(priorities)) do
   local list = list_of(queue, level)
   local length = call('LLEN', list)
@@ -27,7 +30,7 @@ for _, level in ipairs(each_level(priorities)) do
     end
   end
 end
-local running, delayed = call('ZCARD', held_of(queue)), call('ZCARD', delayed_of(queue))
+local running, delayed = call('ZCARD', held) - expired, call('ZCARD', waiting) - due
 local answer = { whole(moment), ready, running, delayed, call('SISMEMBER', PAUSED, queue) }
 for _, envelope in ipairs(shown) do
   answer[#answer + 1] = envelope
