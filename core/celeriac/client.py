@@ -175,7 +175,11 @@ class Client:
 
     def _drop(self) -> None:
         ids = [self._dropped.popleft() for _ in range(len(self._dropped))]
-        self._dropping = self.portal.loop.create_task(self.connection.store.forget(ids))
+        self._dropping = self.portal.loop.create_task(self._forget_dropped(ids))
+
+    async def _forget_dropped(self, ids: Sequence[str]) -> None:
+        with contextlib.suppress(TransportError):  # what is closed or lost keeps nothing
+            await self.connection.store.forget(ids)
 
     def close(self) -> None:
         """Answer what was handed over, within ``publish_timeout``, and close the connection. Idempotent."""

@@ -218,3 +218,14 @@ def test_cancelling_what_runs(celeriac, project, worker, until_there):
 
 def test_cancel_wants_ids(run):
     assert run("cancel")[0] == exits.USAGE
+
+
+def test_those_of_a_task_are_found_behind_many_others(run, bury, monkeypatch):
+    monkeypatch.setattr("celeriac.cli.dead.LOOKED_AT", 3)
+    *_, wanted = bury(*["shop.charge"] * 5, "shop.mail")
+    code, out, err = run("dead", "list", "--task", "shop.mail")
+    assert (code, err) == (exits.OK, "")
+    assert wanted in out
+    code, out, err = run("dead", "list")
+    assert (out.count("shop.charge"), "no more than 3 of each queue" in err) == (3, True)
+    assert "give 1 or more" in run("dead", "list", "--limit", "0")[2]

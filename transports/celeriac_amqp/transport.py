@@ -141,7 +141,7 @@ class AmqpTransport(Transport):
         """Raise `MessageTooLarge` for a body beyond our own limit."""
         if len(message.body) > self.options.max_body:
             raise MessageTooLarge(
-                f"the body of message {message.id!r} has {len(message.body)} bytes; "
+                f"the body of message {message.id or message.correlation_id!r} has {len(message.body)} bytes; "
                 f"{self.options.max_body} are taken (max_body in the URL)"
             )
 

@@ -12,6 +12,8 @@ Ids are all done, or none is if one is not there. With a broker alone (-b), name
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from celeriac.cli import exits
@@ -20,12 +22,12 @@ from celeriac.cli.ask import agreed
 from celeriac.cli.output import print_json, print_table
 from celeriac.dead import DeadLetters, DeadMessage
 from celeriac.dead.letters import LOOKED_AT
+from celeriac.dead.walk import MOST
 from celeriac.errors import DeadLetterNotFound
 from celeriac.topology import DEAD_SUFFIX, PRIORITY_LEVELS, Queue
 from celeriac.transport_helpers import OWN_HEADER
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from celeriac.app import App
@@ -83,16 +85,18 @@ def _refuse_unclear(arguments: argparse.Namespace) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"give 1 or more, not {text}")
+    return int(text)
 
 
 def _list(letters: DeadLetters, arguments: argparse.Namespace) -> int:
-    found = letters.peek(limit=arguments.limit or LOOKED_AT)
+    limit = arguments.limit or LOOKED_AT
+    found = letters.peek(limit=limit if arguments.task is None else MOST)
     if arguments.task is not None:
-        found = [letter for letter in found if letter.task == arguments.task]
+        found = [letter for letter in found if letter.task == arguments.task][:limit]
+    if len(found) >= limit:
+        print(f"no more than {limit} of each queue are shown; see further with --limit", file=sys.stderr)
     if arguments.json:
         print_json([_in_short(letter) for letter in found])
     elif found:
