@@ -56,7 +56,7 @@ def test_it_waits_for_the_result(app, run):
         assert code == exits.OK
         assert re.fullmatch(UUID + "\nSUCCESS: 8\n", out)
         code, out, _ = run("call", "add", "-a", "[4]", "--wait", "10", "--json")
-        assert {**json.loads(out), "id": ""} == {"id": "", "state": "SUCCESS", "result": 5}
+        assert {**json.loads(out), "id": ""} == {"id": "", "state": "SUCCESS", "result": 5, "history": []}
 
 
 def test_a_failure_is_an_exit_code(app, run):

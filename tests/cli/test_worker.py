@@ -55,7 +55,7 @@ def test_the_banner_and_a_line_a_task(celeriac, project, worker):
     failed = call(celeriac, "tasks.fail", "boom")
     assert (add["result"], failed["error"]["message"]) == (8, "boom")
     celeriac("call", "-b", f"sqlite:///{project}/queue.db", "no.such.task")
-    running.until("refused, unknown")
+    running.until("refused, not known here")
     running.signal(signal.SIGTERM)
     assert running.wait() == exits.OK
     banner, _, log = running.text.partition("ready.\n")
@@ -76,7 +76,7 @@ def test_the_banner_and_a_line_a_task(celeriac, project, worker):
     assert f"tasks.add[{add['id']}]: adding 4 and 4" in log  # the task's own log, from its process
     assert re.search(rf"ERROR/\d+\] Task tasks\.fail\[{failed['id']}\] failed in \S+s: boom\nTraceback", log)
     assert "ValueError: boom" in log
-    assert re.search(r"WARNING/\d+\] Task no\.such\.task\[.*\] refused, unknown: ", log)
+    assert re.search(r"WARNING/\d+\] Task no\.such\.task\[.*\] refused, not known here: ", log)
 
 
 def test_by_default_only_what_went_wrong_is_logged(celeriac, worker):
