@@ -1,0 +1,139 @@
+"""One connection to a NATS server, from `open` until it is closed or lost."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+
+from celeriac.errors import ConnectionLost
+from celeriac_nats.failures import mapped, translated
+from celeriac_nats.names import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.js import JetStreamContext
+
+    from celeriac.errors import TransportError
+    from celeriac_nats.address import Address
+
+T = TypeVar("T")
+CONNECT_WITHIN = 5  # seconds, each server
+
+
+class Link:
+    """Everybody who waits for the server waits by way of `ask`, and hears there when the connection is lost.
+
+    nats-py could reconnect by itself; it may not. The core opens again, declares again and enters new consumers, and so
+    knows what it has lost.
+
+    Attributes:
+        address: where it leads to.
+        names: what things are called there.
+        nc: the driver's client.
+        js: its JetStream.
+    """
+
+    def __init__(self, address: Address, lost: Callable[[TransportError], None]) -> None:
+        """Belong to the running loop; ``lost`` is called once, unless the link is closed first."""
+        self.address = address
+        self.names = Names(address.namespace)
+        self.nc: Client
+        self.js: JetStreamContext
+        self._end: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
+        self._lost = lost
+        self._last_error: BaseException | None = None
+
+    async def connect(self) -> None:
+        """Connect to the first server that answers.
+
+        Raises:
+            AccessRefused: a server refused us.
+            ConnectionLost: none answered.
+        """
+        for server in self.address.servers:
+            try:
+                self.nc = await self._connect(server)
+            except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+                self._last_error = error if self._last_error is None else self._last_error
+            else:
+                self.js = self.nc.jetstream()
+                return
+        assert self._last_error is not None  # noqa: S101 - there is at least one server
+        raise translated(self._last_error, f"cannot connect to {self.address.shown}") from self._last_error
+
+    async def _connect(self, server: str) -> Client:
+        self._last_error = None
+        tls: dict[str, Any] = {"tls": ssl.create_default_context()} if self.address.tls else {}
+        client = Client()
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await client.connect(
+                    server,
+                    name="celeriac",
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    ping_interval=self.address.heartbeat,  # type: ignore[arg-type] # nats-py sleeps so long: any number will do
+                    max_outstanding_pings=2,
+                    error_cb=self._heard_of,
+                    closed_cb=self._closed,
+                    **tls,
+                )
+        except BaseException:
+            await _hang_up(client)
+            raise
+        return client
+
+    def check(self) -> None:
+        """Raise what ended the link, if it has ended."""
+        if self._end.done():
+            raise ConnectionLost(str(self._end.result()))
+
+    async def ask(self, answer: Awaitable[T], doing: str) -> T:
+        """Return the server's answer.
+
+        Raises:
+            ConnectionLost: the link ended before it came.
+            TransportError: the driver's error, mapped; it begins with ``doing``.
+        """
+        asking = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait({asking, self._end}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                self.check()
+            with mapped(doing):
+                return await asking
+        finally:
+            asking.cancel()
+
+    async def close(self) -> None:
+        """Let go of the connection; what was written before is sent."""
+        self.end(ConnectionLost(f"the connection to {self.address.shown} was closed"))
+        await _hang_up(self.nc)
+
+    def end(self, error: TransportError) -> None:
+        """Let everybody who waits raise ``error``."""
+        if not self._end.done():
+            self._end.set_result(error)
+
+    async def _heard_of(self, error: Exception) -> None:
+        self._last_error = error
+
+    async def _closed(self) -> None:
+        if not self._end.done():
+            why = self._last_error or "the server hung up"
+            error = ConnectionLost(f"lost {self.address.shown}: {why}")
+            self.end(error)
+            self._lost(error)
+
+
+async def _hang_up(client: Client) -> None:
+    with suppress(nats.errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(CONNECT_WITHIN):
+            await client.close()
