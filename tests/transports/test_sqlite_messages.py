@@ -16,6 +16,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import MessageTooLarge, Unsupported
 from celeriac.message import CONFIRMED, Message, Move, Outcome, Settlement, SettleReceipt
 from celeriac.topology import Queue, Topology
+from celeriac.transport_helpers import dump_headers, load_headers
 from celeriac_sqlite import rows, transport
 from celeriac_sqlite.database import Database
 from celeriac_sqlite.operations import claim, tend

@@ -1,4 +1,4 @@
-"""A celeriac transport on NATS JetStream: ``nats://user:password@host:4222/namespace``.
+"""A celeriac transport and result store on NATS JetStream: ``nats://user:password@host:4222/namespace``.
 
 This module is what the entry point names. It imports no driver, so that celeriac can list the plugin where nats-py is
 missing, and say what to install.
@@ -13,6 +13,7 @@ from celeriac.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from celeriac.results import ResultStore
     from celeriac.transport import Transport
 
 
@@ -22,7 +23,19 @@ def _transport() -> type[Transport]:
     return NatsTransport
 
 
+def _store() -> type[ResultStore]:
+    from celeriac_nats.store import NatsResultStore  # noqa: PLC0415 - as above
+
+    return NatsResultStore
+
+
 @hookimpl
 def celeriac_transports() -> Mapping[str, Callable[[], type[Transport]]]:
     """Offer the schemes ``nats`` and ``nats+tls``."""
     return {"nats": _transport, "nats+tls": _transport}
+
+
+@hookimpl
+def celeriac_result_stores() -> Mapping[str, Callable[[], type[ResultStore]]]:
+    """Offer the same schemes."""
+    return {"nats": _store, "nats+tls": _store}

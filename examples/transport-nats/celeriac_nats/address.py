@@ -20,7 +20,6 @@ DEFAULT_PORT = 4222
 DEFAULT_NAMESPACE = "celeriac"
 NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_DELAY = timedelta(days=365)
-OPTIONS = ("heartbeat", "lease", "replicas")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,7 @@ class Address:
         lease: how long a delivery stays with its consumer unless extended.
         heartbeat: seconds between two pings; a server that leaves two unanswered is gone.
         replicas: how many servers of the cluster keep each stream.
+        result_age: seconds after which the server drops a result, whatever its own expiry says.
     """
 
     servers: Sequence[str]
@@ -44,6 +44,7 @@ class Address:
     lease: timedelta
     heartbeat: float
     replicas: int
+    result_age: float
 
     def capabilities(self) -> Capabilities:
         """Return what holds for every queue of this broker; the README says why the rest does not."""
@@ -59,14 +60,16 @@ class Address:
 
 
 def parse(urls: Sequence[str]) -> Address:
-    """Return what ``urls`` say: ``nats://[user[:password]@]host[:port][/namespace][?lease=&heartbeat=&replicas=]``.
+    """Return what ``urls`` say: ``nats://[user[:password]@]host[:port][/namespace][?option=...]``.
+
+    Options: ``lease`` (30), ``heartbeat`` (10) and ``result_age`` (7 days) in seconds, ``replicas`` (1).
 
     Raises:
         ConfigurationError: a URL or an option that cannot work, or addresses that are not of one cluster.
     """
     if not urls:
         raise ConfigurationError("a NATS broker needs at least one URL, say nats://localhost:4222")
-    options = url_options(urls[0], {"lease": _seconds, "heartbeat": _seconds, "replicas": _replicas})
+    options = url_options(urls[0], OPTIONS)
     spaces = {_namespace(url) for url in urls}
     if len(spaces) > 1 or len({(urlsplit(url).scheme, urlsplit(url).query) for url in urls}) > 1:
         raise ConfigurationError(
@@ -80,6 +83,7 @@ def parse(urls: Sequence[str]) -> Address:
         lease=timedelta(seconds=options.get("lease", 30)),
         heartbeat=options.get("heartbeat", 10),
         replicas=options.get("replicas", 1),
+        result_age=options.get("result_age", 7 * 86_400),
     )
 
 
@@ -114,3 +118,6 @@ def _replicas(text: str) -> int:
     if text not in {"1", "3", "5"}:
         raise ValueError("JetStream keeps 1, 3 or 5 replicas")
     return int(text)
+
+
+OPTIONS = {"lease": _seconds, "heartbeat": _seconds, "result_age": _seconds, "replicas": _replicas}

@@ -54,7 +54,7 @@ def _refuse(link: Link, catalog: Catalog, topology: Topology) -> None:
 
 
 async def _make_stream(link: Link, queue: str) -> None:
-    """Make the stream and its two durable consumers; where they are there as they should be, the server does nothing."""
+    """Make the stream and its two durable consumers; the server does nothing where they are as they should be."""
     names, replicas = link.names, link.address.replicas
     stream = StreamConfig(
         name=names.stream(queue),

@@ -90,6 +90,11 @@ class Link:
             raise
         return client
 
+    @property
+    def ended(self) -> bool:
+        """It was closed or lost."""
+        return self._end.done()
+
     def check(self) -> None:
         """Raise what ended the link, if it has ended."""
         if self._end.done():

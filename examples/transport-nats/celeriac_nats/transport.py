@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
+from celeriac.errors import ConnectionLost, TransportError
 from celeriac.transport import Transport
 from celeriac_nats import telling
 from celeriac_nats.address import parse

@@ -1,4 +1,4 @@
-"""NATS keeps celeriac's transport contract."""
+"""NATS keeps celeriac's two contracts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-
-from celeriac.testing import TransportContract
+from celeriac_nats.store import NatsResultStore
 from celeriac_nats.transport import NatsTransport
+
+from celeriac.testing import ResultStoreContract, TransportContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,14 @@ class TestNats(TransportContract):
     @pytest.fixture
     def cut(self) -> Callable[[NatsTransport], None]:
         return sever
+
+
+class TestNatsResults(ResultStoreContract):
+    store_class = NatsResultStore
+
+    @pytest.fixture
+    def store_urls(self, nats_server) -> list[str]:
+        return [f"{nats_server.url}/kit"]
 
 
 def sever(transport: NatsTransport) -> None:
