@@ -11,8 +11,10 @@ NATS has no exchanges. Each publisher routes by itself, by the table; the bucket
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import nats.errors
 import nats.js.errors
 from nats.js.api import KeyValueConfig
 
@@ -137,6 +139,13 @@ class Catalog:
 
     async def _follow(self) -> None:
         watcher = await self._bucket.watchall()
+        try:
+            await self._read(watcher)
+        finally:
+            with suppress(nats.errors.Error):
+                await watcher.stop()  # type: ignore[no-untyped-call]
+
+    async def _read(self, watcher: KeyValue.KeyWatcher) -> None:
         async for entry in watcher:
             if entry is None:  # all that was there when we began
                 self._complete.set()

@@ -146,7 +146,7 @@ class NatsConsumer(Consumer):
         for index, window in enumerate(self._windows.values()):
             window.share = max(1, share + (index < more)) if prefetch else 0
 
-    def _open(self) -> Iterable[Window]:
+    def _open(self) -> Sequence[Window]:
         paused = self._post.catalog.paused
         return [window for window in self._turn if window.queue not in paused]
 

@@ -55,13 +55,13 @@ def _refuse(link: Link, catalog: Catalog, topology: Topology) -> None:
 
 async def _make_stream(link: Link, queue: str) -> None:
     """Make the stream and its two durable consumers; the server does nothing where they are as they should be."""
-    names, replicas = link.names, link.address.replicas
+    names, name = link.names, link.names.stream(queue)
     stream = StreamConfig(
-        name=names.stream(queue),
+        name=name,
         subjects=[names.subject(queue, READY), names.subject(queue, LATER)],
         retention=RetentionPolicy.WORK_QUEUE,
         storage=StorageType.FILE,
-        num_replicas=replicas,
+        num_replicas=link.address.replicas,
         duplicate_window=DUPLICATE_WINDOW,
     )
     await link.ask(link.js.add_stream(stream), f"cannot make the stream of queue {queue!r}")
@@ -74,4 +74,4 @@ async def _make_stream(link: Link, queue: str) -> None:
             max_ack_pending=UNLIMITED,
             max_deliver=UNLIMITED,
         )
-        await link.ask(link.js.add_consumer(stream.name, consumer), f"cannot make a consumer of queue {queue!r}")
+        await link.ask(link.js.add_consumer(name, consumer), f"cannot make a consumer of queue {queue!r}")

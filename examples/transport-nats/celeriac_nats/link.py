@@ -15,7 +15,7 @@ from celeriac_nats.failures import mapped, translated
 from celeriac_nats.names import Names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from nats.js import JetStreamContext
 
@@ -100,16 +100,16 @@ class Link:
         if self._end.done():
             raise ConnectionLost(str(self._end.result()))
 
-    async def ask(self, answer: Awaitable[T], doing: str) -> T:
+    async def ask(self, answer: Coroutine[Any, Any, T], doing: str) -> T:
         """Return the server's answer.
 
         Raises:
             ConnectionLost: the link ended before it came.
             TransportError: the driver's error, mapped; it begins with ``doing``.
         """
-        asking = asyncio.ensure_future(answer)
+        asking = asyncio.create_task(answer)
         try:
-            await asyncio.wait({asking, self._end}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((asking, self._end), return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 self.check()
             with mapped(doing):

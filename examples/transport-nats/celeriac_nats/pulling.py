@@ -63,7 +63,7 @@ class Puller:
         subscription, self._subscription, self._expected = self._subscription, None, 0
         if subscription is not None:
             with suppress(nats.errors.Error, OSError, TimeoutError):
-                await subscription.drain()
+                await subscription.drain()  # type: ignore[no-untyped-call]
 
     async def _heard(self, message: Msg) -> None:
         if message.headers and "Status" in message.headers:  # 404, 408 or 409: this request is over

@@ -73,12 +73,13 @@ async def revoked(link: Link, now: datetime) -> AsyncIterator[Revocations]:
     doing = "cannot follow the revocations"
     await _make_stream(link)
     subject = link.names.revocations
-    last = (await link.ask(link.js.stream_info(subject), doing)).state.last_seq
+    state = (await link.ask(link.js.stream_info(subject), doing)).state
     following = link.js.subscribe(subject, stream=subject, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL)
     subscription = await link.ask(following, doing)
     try:
-        known, seen = set[str](), (await link.ask(link.js.stream_info(subject), doing)).state.first_seq - 1
-        while seen < last:
+        known: set[str] = set()
+        seen = state.last_seq if not state.messages else 0
+        while seen < state.last_seq:
             message = await link.ask(subscription.next_msg(timeout=None), doing)
             seen = message.metadata.sequence.stream
             said = json.loads(message.data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import nats.js.errors
 
@@ -16,7 +16,7 @@ from celeriac_nats.pulling import Puller
 from celeriac_nats.wire import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Coroutine
     from datetime import datetime
 
     from nats.aio.msg import Msg
@@ -121,7 +121,7 @@ class Tender:
             yield message
             sequence = (message.seq or sequence) + 1
 
-    async def _ask(self, queue: str, question: Awaitable[T]) -> T:
+    async def _ask(self, queue: str, question: Coroutine[Any, Any, T]) -> T:
         try:
             return await self._link.ask(question, f"cannot look at queue {queue!r}")
         except TransportError as error:
