@@ -82,10 +82,11 @@ class Clause:
         return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
 
-def check(plugins: Plugins, url: str, *, as_json: bool) -> int:
+def check(plugins: Plugins, url: str, *, only: Sequence[str] = (), as_json: bool) -> int:
     """Run the kit against the broker at ``url`` (several addresses of one cluster: `;` between), and print a table.
 
-    Every queue has a name of its own, beginning with ``kit-``, and is deleted again.
+    With ``only``, just the clauses (``OPS-5``) or sections (``OPS``) named. Every queue has a name of its own, beginning
+    with ``kit-``, and is deleted again.
 
     Raises:
         ConfigurationError: no plugin has the scheme, the URL cannot work, or pytest is missing.
@@ -99,7 +100,8 @@ def check(plugins: Plugins, url: str, *, as_json: bool) -> int:
         raise ConfigurationError("the conformance kit needs pytest: pip install 'celeriac[testing]'")
     asyncio.run(_reach(cls, urls))
     begun = SystemClock().monotonic()
-    clauses = _judged(_ran(urls, store=urls[0].partition("://")[0] in plugins.result_stores()))
+    order = {"urls": urls, "store": urls[0].partition("://")[0] in plugins.result_stores(), "only": only}
+    clauses = [clause for clause in _judged(_ran(order)) if _matters(clause.id, only)]
     seconds = SystemClock().monotonic() - begun
     ok = all(clause.status != FAILED for clause in clauses)
     if as_json:
@@ -120,7 +122,11 @@ async def _reach(cls: type[Transport], urls: Sequence[str]) -> None:
         await transport.close()
 
 
-def _ran(urls: Sequence[str], *, store: bool) -> Iterator[dict[str, Any]]:
+def _matters(clause: str, only: Sequence[str]) -> bool:
+    return not only or clause in only or clause.rpartition("-")[0] in only
+
+
+def _ran(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run the kit in a process of its own, without the pytest plugins and settings of this place; yield each test.
 
     Raises:
@@ -137,7 +143,7 @@ def _ran(urls: Sequence[str], *, store: bool) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None  # noqa: S101 - as above
     with process:
         try:
-            process.stdin.write(json.dumps({"urls": urls, "store": store}) + "\n")
+            process.stdin.write(json.dumps(order) + "\n")
             process.stdin.close()
             yield from _told(process.stdout)
         finally:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.app import App
 from celeriac.cli import exits
-from celeriac.cli.apps import find_app
+from celeriac.cli.apps import find_app, split_names
 from celeriac.cli.output import print_json, print_table
 from celeriac.cli.plugincheck import check
 from celeriac.clock import SystemClock
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("action", nargs="?", default="list", choices=("list", "check"), help="by default: list")
     parser.add_argument("url", nargs="?", metavar="URL", help="of the broker to check")
+    parser.add_argument("--only", metavar="A,B", help="check these clauses or sections alone: OPS,PUB-6")
 
 
 def run(arguments: argparse.Namespace, app: App | None) -> int:
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
         app = find_app(arguments, app)
     plugins = (app or App()).plugins
     if arguments.url is not None:
-        return check(plugins, arguments.url, as_json=arguments.json)
+        return check(plugins, arguments.url, only=split_names(arguments.only), as_json=arguments.json)
     rows = _rows(plugins)
     if arguments.json:
         print_json(rows)

@@ -1,8 +1,9 @@
 """``python -m celeriac.testing.conformance``: run the kit, and tell of each test by a line of JSON.
 
-One line of JSON on standard input says what to try: ``urls``, and whether there is a ``store``. (A URL may hold a
-password, and a command line is for everyone to read.) On standard output come ``{"tests": n}``, one line for each test
-with ``test``, ``clauses``, ``outcome`` and ``why``, and ``{"end": pytest's exit code}``.
+One line of JSON on standard input says what to try: ``urls``, whether there is a ``store``, and which clauses or
+sections matter, ``only``; none is all. (A URL may hold a password, and a command line is for everyone to read.) On
+standard output come ``{"tests": n}``, one line for each test with ``test``, ``clauses``, ``outcome`` and ``why``, and
+``{"end": pytest's exit code}``.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ class Reporter:
         """What is to be tried."""
         return self._order
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out the tests of other clauses than those that matter."""
+        wanted = set(self._order["only"])
+        items[:] = [item for item in items if not wanted or not _sections(item).isdisjoint(wanted)]
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Tell how many tests there are."""
         for item in session.items:
-            self._clauses[item.nodeid] = getattr(getattr(item, "obj", None), "clauses", ())
+            self._clauses[item.nodeid] = _clauses(item)
         self.say(tests=len(session.items))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -57,6 +63,16 @@ class Reporter:
         """Write one line."""
         self._out.write(json.dumps(values) + "\n")
         self._out.flush()
+
+
+def _clauses(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(getattr(item, "obj", None), "clauses", ()))
+
+
+def _sections(item: pytest.Item) -> set[str]:
+    """Return the clauses of a test, ``OPS-5``, and their sections, ``OPS``."""
+    clauses = _clauses(item)
+    return {*clauses, *(clause.rpartition("-")[0] for clause in clauses)}
 
 
 def _why(report: pytest.TestReport) -> str:
