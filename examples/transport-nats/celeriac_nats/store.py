@@ -44,6 +44,8 @@ AT_ONCE = 256  # questions under way
 class NatsResultStore(ResultStore):
     """``nats://``: the results of a namespace, for every process that can reach it."""
 
+    contract = 1
+
     def __init__(self, urls: Sequence[str], *, clock: Clock, transport: Transport | None = None) -> None:
         """Keep the addresses; the connection is the store's own, so that results wait for no deliveries."""
         super().__init__(urls, clock=clock, transport=transport)

@@ -63,6 +63,8 @@ class Office:
 class NatsTransport(Transport):
     """One namespace of one NATS cluster; see `celeriac_nats.address.parse` for its URL."""
 
+    contract = 1
+
     def __init__(
         self,
         urls: Sequence[str],
