@@ -85,8 +85,8 @@ class Clause:
 def check(plugins: Plugins, url: str, *, only: Sequence[str] = (), as_json: bool) -> int:
     """Run the kit against the broker at ``url`` (several addresses of one cluster: `;` between), and print a table.
 
-    With ``only``, just the clauses (``OPS-5``) or sections (``OPS``) named. Every queue has a name of its own that begins
-    with ``kit-``, and is deleted again.
+    With ``only``, just the clauses (``OPS-5``) or sections (``OPS``) named. Every queue has a name of its own, which
+    begins with ``kit-``, and is deleted again.
 
     Raises:
         ConfigurationError: no plugin has the scheme, the URL cannot work, or pytest is missing.
