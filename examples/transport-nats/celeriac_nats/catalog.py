@@ -18,7 +18,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import KeyValueConfig
 
-from celeriac.errors import QueueNotFound, TransportError
+from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
 from celeriac.topology import Binding, Exchange, Queue, Topology
 from celeriac.transport_helpers import RoutingTable, dump_headers, load_headers
 from celeriac_nats.names import token
@@ -141,6 +141,8 @@ class Catalog:
         watcher = await self._bucket.watchall()
         try:
             await self._read(watcher)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what we know of the catalog would grow old
+            self._link.lose(ConnectionLost(f"cannot follow the catalog: {error!r}"))
         finally:
             with suppress(nats.errors.Error):
                 await watcher.stop()  # type: ignore[no-untyped-call]

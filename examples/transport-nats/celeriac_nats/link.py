@@ -127,15 +127,17 @@ class Link:
         if not self._end.done():
             self._end.set_result(error)
 
+    def lose(self, error: TransportError) -> None:
+        """Give up a connection that does not serve us any more, as if the server had ended it."""
+        if not self._end.done():
+            self.end(error)
+            self._lost(error)
+
     async def _heard_of(self, error: Exception) -> None:
         self._last_error = error
 
     async def _closed(self) -> None:
-        if not self._end.done():
-            why = self._last_error or "the server hung up"
-            error = ConnectionLost(f"lost {self.address.shown}: {why}")
-            self.end(error)
-            self._lost(error)
+        self.lose(ConnectionLost(f"lost {self.address.shown}: {self._last_error or 'the server hung up'}"))
 
 
 async def _hang_up(client: Client) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import Unroutable, Unsupported
 from celeriac.message import CONFIRMED, Outcome, Receipt
-from celeriac.topology import DEFAULT_EXCHANGE, Topology, dead_queue
+from celeriac.topology import DEFAULT_EXCHANGE, Queue, Topology, dead_queue
 from celeriac.transport_helpers import refuse_unsupported
 from celeriac_nats.address import MAX_DELAY
 from celeriac_nats.declaring import declare
@@ -76,7 +76,7 @@ class Postmaster:
 
     async def make_dead_queue(self, queue: str) -> None:
         """Declare the queue for dead letters of ``queue``, unless it is there."""
-        dead = dead_queue(self.catalog.table.queues[queue])
+        dead = dead_queue(self._declared(queue))
         if dead.name not in self.catalog.table.queues:
             await declare(self._link, self.catalog, Topology.of([dead]))
 
@@ -87,9 +87,13 @@ class Postmaster:
             await self.catalog.catch_up()
             queues = self.catalog.table.route(message.exchange, message.routing_key)
         for name in queues:
-            queue, known = self.catalog.table.queues[name], self._link.address.capabilities()
-            refuse_unsupported(message, queue, known, self._clock.now(), most_levels=known.priority_levels)
+            known = self._link.address.capabilities()
+            now, most = self._clock.now(), known.priority_levels
+            refuse_unsupported(message, self._declared(name), known, now, most_levels=most)
         return queues
+
+    def _declared(self, name: str) -> Queue:
+        return self.catalog.table.queues.get(name) or Queue(name)  # it may have been deleted a moment ago
 
     def _parcel(self, message: Message, queue: str, *origin: str) -> Parcel:
         due = message.not_before

@@ -18,7 +18,7 @@ from celeriac_nats.acking import ACK, later, tell
 from celeriac_nats.names import LATER, READY
 from celeriac_nats.publishing import Parcel, send
 from celeriac_nats.pulling import LATE, WAIT, Puller
-from celeriac_nats.wire import dedup_id, unpack
+from celeriac_nats.wire import dedup_id, unpack_or_leave
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -72,11 +72,13 @@ class Promoter:
         due: list[Msg] = []
         while self._arrived:
             message = self._arrived.popleft()
-            moment = unpack(message.data).due
-            if moment is None or moment <= now:
+            kept = unpack_or_leave(message.data, f"in the stream of queue {self._queue!r}")
+            if kept is None:
+                continue
+            if kept.due is None or kept.due <= now:
                 due.append(message)
             else:
-                await self._link.nc.publish(message.reply, later(moment - now))
+                await self._link.nc.publish(message.reply, later(kept.due - now))
         receipts = await send(self._link, [self._promoted(message) for message in due])
         taken = [message.reply for message, receipt in zip(due, receipts, strict=True) if receipt.ok]
         await tell(self._link, taken, ACK)

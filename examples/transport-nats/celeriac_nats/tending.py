@@ -13,7 +13,7 @@ from celeriac.transport import Depth
 from celeriac_nats.acking import ACK, tell
 from celeriac_nats.names import LATER, READY
 from celeriac_nats.pulling import Puller
-from celeriac_nats.wire import unpack
+from celeriac_nats.wire import unpack_or_leave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -63,7 +63,9 @@ class Tender:
     async def peek(self, queue: str, limit: int) -> list[Message]:
         """Read what was never delivered, past every consumer."""
         info = await self._ready(queue)
-        return [unpack(message.data or b"").message async for message in self._waiting(queue, info, limit)]
+        where = f"in the stream of queue {queue!r}"
+        found = [unpack_or_leave(each.data or b"", where) async for each in self._waiting(queue, info, limit)]
+        return [kept.message for kept in found if kept is not None]
 
     async def purge(self, queue: str) -> int:
         """Take what is ready, and drop what is delayed; what others hold stays, as a stream's own purge would not."""

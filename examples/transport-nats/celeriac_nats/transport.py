@@ -56,6 +56,10 @@ class Office:
             async with asyncio.timeout(FAREWELL):
                 for consumer in self.consumers:
                     await consumer.leave()
+        await self.clear()
+
+    async def clear(self) -> None:
+        """End what runs, whatever state the connection is in; never raises."""
         await self.catalog.close()
         await self.link.close()
 
@@ -76,6 +80,7 @@ class NatsTransport(Transport):
         super().__init__(urls, clock=clock, on_lost=on_lost)
         self._address = parse(self.urls)
         self._office: Office | None = None
+        self._clearing: set[asyncio.Task[None]] = set()
 
     def capabilities(self, queue: Queue) -> Capabilities:
         """Return what holds for every queue."""
@@ -94,6 +99,7 @@ class NatsTransport(Transport):
         office, self._office = self._office, None
         if office is not None:
             await office.close()
+        await asyncio.gather(*self._clearing)
 
     async def declare(self, topology: Topology) -> None:
         """Make ``topology`` exist, or check it."""
@@ -174,6 +180,10 @@ class NatsTransport(Transport):
         return self._office
 
     def _lost(self, error: TransportError) -> None:
-        """Hear that the connection is gone: everything that hung on it is dead."""
-        self._office = None
-        self.on_lost(error)
+        """Hear that the connection is gone: everything that hung on it is dead, and cleared away."""
+        office, self._office = self._office, None
+        if office is not None:
+            clearing = asyncio.create_task(office.clear())
+            self._clearing.add(clearing)
+            clearing.add_done_callback(self._clearing.discard)
+            self.on_lost(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from celeriac_nats.names import READY
 from celeriac_nats.pulling import WAIT, Puller
-from celeriac_nats.wire import unpack
+from celeriac_nats.wire import unpack_or_leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from celeriac.clock import Clock
     from celeriac.message import Message
     from celeriac_nats.link import Link
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -109,11 +106,8 @@ class Window:
         return now + self._lease
 
     def _take(self, message: Msg) -> None:
-        try:
-            kept = unpack(message.data)
-        except ValueError:
-            # whoever writes to our subjects past us is not our caller: left unanswered, it stays for people to see
-            logger.exception("message %s in the stream of queue %r is none of ours", message.reply, self.queue)
+        kept = unpack_or_leave(message.data, f"in the stream of queue {self.queue!r}")
+        if kept is None:
             return
         returns = kept.returns + message.metadata.num_delivered - 1
         until = self.renewed(self._clock.now())

@@ -6,11 +6,14 @@ Properties travel in the payload and not in NATS's headers, which hold one line 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
 from celeriac.message import Message
 from celeriac.transport_helpers import dump_headers, load_headers
+
+logger = logging.getLogger(__name__)
 
 FIELDS = (
     "id",
@@ -64,6 +67,15 @@ def unpack(payload: bytes) -> Kept:
         return Kept(message, envelope["returns"], due and datetime.fromisoformat(due))
     except (KeyError, TypeError) as error:
         raise ValueError(f"no message of ours: {error!r}") from error
+
+
+def unpack_or_leave(payload: bytes, where: str) -> Kept | None:
+    """Return what was packed, or log that ``where`` lies something else: it stays for people to look at."""
+    try:
+        return unpack(payload)
+    except ValueError:
+        logger.exception("%s lies a message that is none of ours", where)
+        return None
 
 
 def dedup_id(*parts: str | bytes) -> str:

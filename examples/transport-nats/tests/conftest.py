@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PROGRAM = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
@@ -59,6 +59,22 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def server_in(nats_server: NatsServer) -> Iterator[Callable[[Path], NatsServer]]:
+    """Make one more server, for a test that kills it."""
+    del nats_server  # it has skipped us where there is no program
+    servers: list[NatsServer] = []
+
+    def start(folder: Path) -> NatsServer:
+        servers.append(NatsServer(folder))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
 
 
 def free_port() -> int:
