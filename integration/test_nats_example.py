@@ -147,7 +147,7 @@ def test_the_main_job_with_only_the_url_changed(clean: Path, nats: str, tmp_path
 @pytest.mark.timeout(300)
 def test_the_demo_and_a_check_of_a_live_broker(clean: Path, nats: str, tmp_path: Path) -> None:
     assert "every result is right" in run(clean / "celeriac", "demo", "-b", f"{nats}/demo", cwd=tmp_path)
-    only = ("--only", "LIFE-1,TOP,PUT-6,SET-4")
+    only = ("--only", "LIFE-1,TOP,PUT-6,SET-4,LOSS")
     told = json.loads(run(clean / "celeriac", "plugins", "check", f"{nats}/check", "--json", *only, cwd=tmp_path))
     assert told["ok"]
-    assert {"LIFE-1", "PUT-6", "SET-4", "TOP-9"} <= {c["id"] for c in told["clauses"] if c["status"] == "passed"}
+    assert {"LIFE-1", "LOSS-2", "PUT-6", "SET-4", "TOP-9"} <= {c["id"] for c in told["clauses"] if c["status"] == "passed"}

@@ -9,7 +9,8 @@ With -A, what the App registers itself is listed too.
 
 `check` runs the conformance kit against a broker that runs, and prints a table by clause. It takes minutes. Its queues
 have names of their own, beginning with `kit-`, and are deleted again; exchanges of such names stay where the broker
-keeps exchanges, as nothing in the port deletes one. It needs pytest: pip install 'celeriac[testing]'.
+keeps exchanges, as nothing in the port deletes one. What happens to a lost connection is tried too if the URL says the
+port, through a proxy. It needs pytest: pip install 'celeriac[testing]'.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -9,13 +10,14 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from celeriac.clock import SystemClock
-from celeriac.errors import ConfigurationError
+from celeriac.errors import ConfigurationError, TransportError
 from celeriac.plugins import Plugins
 from celeriac.testing.conformance.contract import ResultStoreContract, TransportContract
+from celeriac.testing.faults import FaultProxy
 from celeriac.topology import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from celeriac.transport import Transport
 
@@ -25,10 +27,31 @@ SHORT_LEASE = 2  # seconds
 class TestTransport(TransportContract):
     """The transport that is plugged in for the URL's scheme."""
 
+    _proxied: str | None = None
+    _proxies: dict[Transport, FaultProxy]
+
     @pytest.fixture
-    def transport_urls(self, order: dict[str, Any]) -> Sequence[str]:
-        """As they were given."""
-        return list(order["urls"])
+    def transport_urls(self, order: dict[str, Any], request: pytest.FixtureRequest) -> Sequence[str]:
+        """As they were given; where connections are to be lost, with a lease that can be waited for."""
+        urls = list(order["urls"])
+        return with_short_lease(urls) or urls if _is_about_losses(request) else urls
+
+    @pytest.fixture
+    def cut(self, request: pytest.FixtureRequest, transport_urls: Sequence[str]) -> Callable[[Transport], None] | None:
+        """Reset what goes through a proxy, where a URL says the port; only those tests go through one."""
+        if not _is_about_losses(request) or not passes_a_proxy(transport_urls[0]):
+            return None
+        self._proxied, self._proxies = transport_urls[0], {}
+        return lambda transport: self._proxies[transport].reset(new=False)
+
+    def make_transport(self, urls: Sequence[str], on_lost: Callable[[TransportError], None]) -> Transport:
+        """Construct a transport, behind a proxy of its own where its connection may be cut."""
+        if self._proxied is None:
+            return super().make_transport(urls, on_lost)
+        proxy = self.stack.enter_context(FaultProxy(self._proxied))
+        transport = super().make_transport([proxy.url(self._proxied)], on_lost)
+        self._proxies[transport] = proxy
+        return transport
 
     @pytest.fixture
     def lease_urls(self, transport_urls: Sequence[str]) -> Sequence[str] | None:
@@ -57,6 +80,30 @@ class TestResultStore(ResultStoreContract):
         self.stack.push_async_callback(transport.close)
         await transport.open()
         return transport
+
+
+def passes_a_proxy(url: str) -> bool:
+    """Return whether a transport opens through one; with TLS it may not, as the names differ."""
+    if urlsplit(url).port is None:
+        return False
+
+    async def open_and_close(proxied: str) -> None:
+        transport = Plugins().transport(url)([proxied], clock=SystemClock(), on_lost=lambda _error: None)
+        try:
+            await transport.open()
+        finally:
+            await transport.close()
+
+    with FaultProxy(url) as proxy:
+        try:
+            asyncio.run(open_and_close(proxy.url(url)))
+        except TransportError:
+            return False
+        return True
+
+
+def _is_about_losses(request: pytest.FixtureRequest) -> bool:
+    return any(clause.startswith("LOSS-") for clause in getattr(request.function, "clauses", ()))
 
 
 def with_short_lease(urls: Sequence[str]) -> Sequence[str] | None:
