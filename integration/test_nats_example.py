@@ -150,4 +150,6 @@ def test_the_demo_and_a_check_of_a_live_broker(clean: Path, nats: str, tmp_path:
     only = ("--only", "LIFE-1,TOP,PUT-6,SET-4,LOSS")
     told = json.loads(run(clean / "celeriac", "plugins", "check", f"{nats}/check", "--json", *only, cwd=tmp_path))
     assert told["ok"]
-    assert {"LIFE-1", "LOSS-2", "PUT-6", "SET-4", "TOP-9"} <= {c["id"] for c in told["clauses"] if c["status"] == "passed"}
+    assert {"LIFE-1", "LOSS-2", "PUT-6", "SET-4", "TOP-9"} <= {
+        c["id"] for c in told["clauses"] if c["status"] == "passed"
+    }

@@ -38,7 +38,7 @@ async def tell(link: Link, replies: Iterable[str], word: bytes) -> None:
         last = []
         for *before, final in by_stream.values():
             for reply in before:
-                await link.nc.publish(reply, word)
+                await link.say(reply, word)
             last.append(link.nc.request(final, word, timeout=ANSWER_WITHIN))
         await asyncio.gather(*last)
 

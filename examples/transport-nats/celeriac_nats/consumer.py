@@ -113,7 +113,7 @@ class NatsConsumer(Consumer):
 
     async def check(self) -> bool:
         """Ask the server for each queue's durable consumer."""
-        if self._stopped:
+        if self._stopped or any(promoter.ended for promoter in self._promoters):
             return False
         try:
             self._link.check()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import nats.errors
 from nats.aio.client import Client
 
-from celeriac.errors import ConnectionLost
+from celeriac.errors import AccessRefused, ConnectionLost
 from celeriac_nats.failures import mapped, translated
 from celeriac_nats.names import Names
 
@@ -56,16 +56,19 @@ class Link:
             AccessRefused: a server refused us.
             ConnectionLost: none answered.
         """
+        doing, causes = f"cannot connect to {self.address.shown}", list[BaseException]()
         for server in self.address.servers:
             try:
                 self.nc = await self._connect(server)
             except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-                self._last_error = error if self._last_error is None else self._last_error
+                causes.append(self._last_error or error)
             else:
                 self.js = self.nc.jetstream()
                 return
-        assert self._last_error is not None  # noqa: S101 - there is at least one server
-        raise translated(self._last_error, f"cannot connect to {self.address.shown}") from self._last_error
+        for cause in causes:
+            if isinstance(refusal := translated(cause, doing), AccessRefused):
+                raise refusal from cause
+        raise translated(causes[-1], doing) from causes[-1]
 
     async def _connect(self, server: str) -> Client:
         self._last_error = None
@@ -116,6 +119,15 @@ class Link:
                 return await asking
         finally:
             asking.cancel()
+
+    async def say(self, subject: str, body: bytes, reply: str = "") -> None:
+        """Write a message, without waiting for any answer.
+
+        Raises:
+            ConnectionLost: it cannot be written.
+        """
+        with mapped("cannot write to the server"):
+            await self.nc.publish(subject, body, reply=reply)
 
     async def close(self) -> None:
         """Let go of the connection; what was written before is sent."""

@@ -44,6 +44,11 @@ class Promoter:
         self._puller = Puller(link, link.names.stream(queue), LATER, self._arrived.append, self._news.set)
         self._running = asyncio.create_task(self._run())
 
+    @property
+    def ended(self) -> bool:
+        """It promotes no longer."""
+        return self._running.done()
+
     async def stop(self) -> None:
         """Stop; what was taken and not promoted is delivered to another one after the lease."""
         self._running.cancel()
@@ -78,7 +83,7 @@ class Promoter:
             if kept.due is None or kept.due <= now:
                 due.append(message)
             else:
-                await self._link.nc.publish(message.reply, later(kept.due - now))
+                await self._link.say(message.reply, later(kept.due - now))
         receipts = await send(self._link, [self._promoted(message) for message in due])
         taken = [message.reply for message, receipt in zip(due, receipts, strict=True) if receipt.ok]
         await tell(self._link, taken, ACK)

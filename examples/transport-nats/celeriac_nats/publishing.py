@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import nats.errors
 import nats.js.errors
 
-from celeriac.errors import MessageTooLarge
+from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import CONFIRMED, Outcome, Receipt
 from celeriac_nats.failures import mapped
 
@@ -61,7 +61,7 @@ async def send(link: Link, parcels: Sequence[Parcel]) -> list[Receipt]:
             headers = {"Nats-Msg-Id": parcel.dedup}
             with mapped("cannot publish"):
                 answers.append(await link.js.publish_async(parcel.subject, parcel.payload, headers=headers))
-    except Exception:
+    except TransportError:
         if not answers:
             raise
     for answer in answers:
@@ -79,12 +79,8 @@ def of_all(receipts: Sequence[Receipt]) -> Receipt:
 
 async def _settled(link: Link, answers: Sequence[asyncio.Future[PubAck]]) -> None:
     """Return once each answer is there, or will not come any more."""
-    try:
+    with suppress(ConnectionLost):  # then what has no answer yet is unconfirmed
         await link.ask(asyncio.wait(answers, timeout=CONFIRM_WITHIN), "waiting for confirms")
-    except nats.errors.Error:
-        raise
-    except Exception:  # noqa: BLE001 - the link is lost, and what has no answer yet is unconfirmed
-        return
 
 
 def _receipt(answer: asyncio.Future[PubAck]) -> Receipt:

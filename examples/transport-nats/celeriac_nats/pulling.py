@@ -49,14 +49,14 @@ class Puller:
 
     async def ask(self, batch: int, wait: float = WAIT) -> None:
         """Ask for up to ``batch`` messages, to come within ``wait`` seconds."""
-        with mapped("cannot ask for messages"):
-            if self._subscription is None:
+        if self._subscription is None:
+            with mapped("cannot ask for messages"):
                 inbox = self._link.nc.new_inbox()
                 self._subscription = await self._link.nc.subscribe(inbox, cb=self._heard, pending_bytes_limit=0)
-            self._expected = batch
-            self._over_at = asyncio.get_running_loop().time() + wait + LATE
-            request = json.dumps({"batch": batch, "expires": int(wait * 1e9)}).encode()
-            await self._link.nc.publish(self._subject, request, reply=self._subscription.subject)
+        self._expected = batch
+        self._over_at = asyncio.get_running_loop().time() + wait + LATE
+        request = json.dumps({"batch": batch, "expires": int(wait * 1e9)}).encode()
+        await self._link.say(self._subject, request, reply=self._subscription.subject)
 
     async def stop(self) -> None:
         """Take the request back; what was on its way has arrived once this returns."""

@@ -23,8 +23,7 @@ from celeriac_nats.link import Link
 from celeriac_nats.names import token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from nats.aio.msg import Msg
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from celeriac.results import ResultRecord
     from celeriac.transport import Transport
 
+A = TypeVar("A")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -129,8 +129,11 @@ class NatsResultStore(ResultStore):
     async def forget(self, ids: Sequence[str]) -> None:
         """Drop what is stored of ``ids``."""
         link = self._opened()
-        purges = (link.js.purge_stream(self._stream, subject=self._subject(task_id)) for task_id in ids)
-        await link.ask(_gathered(purges), "cannot forget results")
+
+        async def purge(task_id: str) -> None:
+            await link.js.purge_stream(self._stream, subject=self._subject(task_id))
+
+        await link.ask(_each(purge, ids), "cannot forget results")
 
     async def join(self, group: str, member: str, size: int) -> bool:
         """Add ``member`` to ``group``; whoever then writes the mark that it is complete has completed it."""
@@ -174,21 +177,25 @@ class NatsResultStore(ResultStore):
     async def _read(self, link: Link, ids: Sequence[str]) -> list[tuple[ResultRecord | None, int]]:
         """Return, for each id, what stands, and the sequence that would be replaced: 0 is none."""
         now = self.clock.now()
-        reading = (self._read_one(link, task_id, now) for task_id in ids)
-        return await link.ask(_gathered(reading), "cannot read results")
 
-    async def _read_one(self, link: Link, task_id: str, now: datetime) -> tuple[ResultRecord | None, int]:
-        try:
-            kept = await link.js.get_msg(self._stream, subject=self._subject(task_id), direct=True)
-        except nats.js.errors.NotFoundError:
-            return None, 0
-        record = kept_as.unpack(kept.data or b"")
-        return (None if kept_as.has_expired(record, now) else record), kept.seq or 0
+        async def read(task_id: str) -> tuple[ResultRecord | None, int]:
+            try:
+                kept = await link.js.get_msg(self._stream, subject=self._subject(task_id), direct=True)
+            except nats.js.errors.NotFoundError:
+                return None, 0
+            record = kept_as.unpack(kept.data or b"")
+            return (None if kept_as.has_expired(record, now) else record), kept.seq or 0
+
+        return await link.ask(_each(read, ids), "cannot read results")
 
     async def _write(self, link: Link, puts: Sequence[tuple[str, bytes, int]]) -> list[bool]:
         """Write each id's payload where the sequence given stands; return whether it did."""
-        writing = (self._write_one(link, self._subject(task_id), payload, seq) for task_id, payload, seq in puts)
-        return await link.ask(_gathered(writing), "cannot store results")
+
+        async def write(put: tuple[str, bytes, int]) -> bool:
+            task_id, payload, sequence = put
+            return await self._write_one(link, self._subject(task_id), payload, sequence)
+
+        return await link.ask(_each(write, puts), "cannot store results")
 
     async def _write_one(self, link: Link, subject: str, payload: bytes, expected: int) -> bool:
         try:
@@ -206,7 +213,7 @@ class NatsResultStore(ResultStore):
         """Tell who waits that these are final; also when another one was first, who may have died before telling."""
         for start in range(0, len(ids), AT_ONCE):
             body = "\n".join(ids[start : start + AT_ONCE]).encode()
-            await link.ask(link.nc.publish(self._told, body), "cannot tell of results")
+            await link.say(self._told, body)
 
     async def _listen(self, link: Link) -> None:
         if not self._listening:
@@ -237,12 +244,12 @@ def _ignore(error: TransportError) -> None:
     logger.debug("the result store's connection: %s", error)
 
 
-async def _gathered(questions: Iterable[Awaitable[T]]) -> list[T]:
+async def _each(ask: Callable[[A], Awaitable[T]], of: Iterable[A]) -> list[T]:
     """Return all answers, in order, with a bounded number of questions under way."""
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(question: Awaitable[T]) -> T:
+    async def one(subject: A) -> T:
         async with room:
-            return await question
+            return await ask(subject)
 
-    return await asyncio.gather(*map(ask, questions))
+    return await asyncio.gather(*map(one, of))

@@ -31,7 +31,7 @@ async def signal(link: Link, topic: str, body: bytes) -> None:
     refuse_large(link, [Parcel(subject, body, "")])
 
     async def say() -> None:
-        await link.nc.publish(subject, body)
+        await link.say(subject, body)
         await link.nc.flush()
 
     await link.ask(say(), f"cannot signal {topic!r}")
