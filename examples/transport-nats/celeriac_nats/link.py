@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from celeriac.errors import AccessRefused, ConnectionLost
+from celeriac_nats.confirms import Confirms
 from celeriac_nats.failures import mapped, translated
 from celeriac_nats.names import Names
 
@@ -37,6 +38,7 @@ class Link:
         names: what things are called there.
         nc: the driver's client.
         js: its JetStream.
+        confirms: publishes, with the answers of the streams.
     """
 
     def __init__(self, address: Address, lost: Callable[[TransportError], None]) -> None:
@@ -45,6 +47,7 @@ class Link:
         self.names = Names(address.namespace)
         self.nc: Client
         self.js: JetStreamContext
+        self.confirms: Confirms
         self._end: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
         self._lost = lost
         self._last_error: BaseException | None = None
@@ -63,7 +66,7 @@ class Link:
             except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
                 causes.append(self._last_error or error)
             else:
-                self.js = self.nc.jetstream()
+                self.js, self.confirms = self.nc.jetstream(), Confirms(self.nc)
                 return
         for cause in causes:
             if isinstance(refusal := translated(cause, doing), AccessRefused):

@@ -7,17 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import nats.js.errors
-
 from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import CONFIRMED, Outcome, Receipt
-from celeriac_nats.failures import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nats.js.api import PubAck
-
+    from celeriac_nats.confirms import Answer
     from celeriac_nats.link import Link
 
 CONFIRM_WITHIN = 30.0  # seconds; callers have limits of their own
@@ -55,19 +51,17 @@ async def send(link: Link, parcels: Sequence[Parcel]) -> list[Receipt]:
         TransportError: nothing was written.
     """
     refuse_large(link, parcels)
-    answers: list[asyncio.Future[PubAck]] = []
+    answers: list[asyncio.Future[Answer]] = []
     try:
         for parcel in parcels:
             headers = {"Nats-Msg-Id": parcel.dedup}
-            with mapped("cannot publish"):
-                answers.append(await link.js.publish_async(parcel.subject, parcel.payload, headers=headers))
+            answers.append(await link.confirms.publish(parcel.subject, parcel.payload, headers))
     except TransportError:
         if not answers:
             raise
-    for answer in answers:
-        answer.add_done_callback(_noticed)
     if answers:
-        await _settled(link, answers)
+        with suppress(ConnectionLost):  # then what has no answer yet is unconfirmed
+            await link.ask(asyncio.wait(answers, timeout=CONFIRM_WITHIN), "waiting for confirms")
     not_sent = [Receipt(Outcome.NOT_SENT, "the connection was lost")] * (len(parcels) - len(answers))
     return [*map(_receipt, answers), *not_sent]
 
@@ -77,25 +71,11 @@ def of_all(receipts: Sequence[Receipt]) -> Receipt:
     return min(receipts, key=lambda receipt: WORST_FIRST.index(receipt.outcome))
 
 
-async def _settled(link: Link, answers: Sequence[asyncio.Future[PubAck]]) -> None:
-    """Return once each answer is there, or will not come any more."""
-    with suppress(ConnectionLost):  # then what has no answer yet is unconfirmed
-        await link.ask(asyncio.wait(answers, timeout=CONFIRM_WITHIN), "waiting for confirms")
-
-
-def _receipt(answer: asyncio.Future[PubAck]) -> Receipt:
-    if not answer.done() or answer.cancelled():
-        answer.cancel()
+def _receipt(answering: asyncio.Future[Answer]) -> Receipt:
+    if not answering.done():
+        answering.cancel()
         return Receipt(Outcome.UNCONFIRMED, "the server did not answer")
-    error = answer.exception()
-    if error is None:
-        return CONFIRMED
-    if isinstance(error, nats.js.errors.NoStreamResponseError):
+    answer = answering.result()
+    if answer.nobody:
         return Receipt(Outcome.RETURNED, "the queue's stream is gone")
-    return Receipt(Outcome.NACKED, getattr(error, "description", None) or str(error))
-
-
-def _noticed(answer: asyncio.Future[PubAck]) -> None:
-    """Read the exception of an answer that nobody waits for any more, lest asyncio complains."""
-    if not answer.cancelled():
-        answer.exception()
+    return CONFIRMED if answer.refused is None else Receipt(Outcome.NACKED, answer.refused)

@@ -1,7 +1,8 @@
 """Results in a stream of the namespace: one subject a task, of which the last message stands.
 
 JetStream compares and sets: a message that says which sequence it expects to replace is refused where another one
-stands. What is final is told on core NATS, so that nobody who waits has to ask again and again.
+stands. That a task was sent stands under a subject of its own, so that its first state replaces nothing and is written
+without a question. What is final is told on core NATS, so that nobody who waits has to ask again and again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 WRONG_SEQUENCE = 10071  # JetStream's error code for a message that expected another one
 LOOK_AGAIN = 10.0  # seconds; a worker that died after it had stored told nobody
+ANSWER_WITHIN = 10.0  # seconds
 AT_ONCE = 256  # questions under way
 
 
@@ -70,7 +72,7 @@ class NatsResultStore(ResultStore):
         space = self._address.namespace
         config = StreamConfig(
             name=self._stream,
-            subjects=[f"{space}.result.*", f"{space}.group.*.*"],
+            subjects=[f"{space}.result.*", f"{space}.sent.*", f"{space}.group.*.*"],
             storage=StorageType.FILE,
             num_replicas=self._address.replicas,
             max_msgs_per_subject=1,
@@ -86,25 +88,34 @@ class NatsResultStore(ResultStore):
             await link.close()
 
     async def sent(self, ids: Sequence[str]) -> None:
-        """Write PENDING where nothing stands."""
-        link = self._opened()
-        await self._write(link, [(task_id, kept_as.pack(kept_as.pending(task_id)), 0) for task_id in ids])
+        """Write that they were sent; what stands of them stays."""
+        await self._write(self._opened(), [(self._sent(task_id), b"", 0) for task_id in ids])
 
     async def put(self, records: Sequence[ResultRecord]) -> Sequence[bool]:
         """Store each record that is not refused by what stands; of one task, one after the other."""
         link, answers = self._opened(), [False] * len(records)
         todo = list(enumerate(records))
+        blindly = True
         while todo:
             first = {record.task_id: index for index, record in reversed(todo)}
             turn = [(index, record) for index, record in todo if first[record.task_id] == index]
             later = [(index, record) for index, record in todo if first[record.task_id] != index]
-            todo = [*await self._put(link, turn, answers), *later]
+            wanted = [(*one, 0) for one in turn] if blindly else await self._allowed(link, turn)
+            conflicts = await self._put(link, wanted, answers)
+            blindly, todo = False, [*conflicts, *later]
         await self._tell(link, [record.task_id for record in records if record.state in FINAL])
         return answers
 
     async def get(self, ids: Sequence[str]) -> Sequence[ResultRecord | None]:
-        """Return what stands."""
-        return [record for record, _ in await self._read(self._opened(), ids)]
+        """Return what stands; where there never was anything, whether it was sent."""
+        link = self._opened()
+        found = await self._read(link, ids)
+        silent = [task_id for task_id, (_, sequence) in zip(ids, found, strict=True) if not sequence]
+        sent = {task_id for task_id, was in zip(silent, await self._were_sent(link, silent), strict=True) if was}
+        return [
+            kept_as.pending(task_id) if task_id in sent else record
+            for task_id, (record, _) in zip(ids, found, strict=True)
+        ]
 
     async def wait(self, ids: Sequence[str]) -> AsyncIterator[ResultRecord]:
         """Yield the final records as they come."""
@@ -131,7 +142,8 @@ class NatsResultStore(ResultStore):
         link = self._opened()
 
         async def purge(task_id: str) -> None:
-            await link.js.purge_stream(self._stream, subject=self._subject(task_id))
+            for subject in (self._sent(task_id), self._subject(task_id)):
+                await link.js.purge_stream(self._stream, subject=subject)
 
         await link.ask(_each(purge, ids), "cannot forget results")
 
@@ -149,27 +161,35 @@ class NatsResultStore(ResultStore):
     def _subject(self, task_id: str) -> str:
         return f"{self._address.namespace}.result.{token(task_id)}"
 
+    def _sent(self, task_id: str) -> str:
+        return f"{self._address.namespace}.sent.{token(task_id)}"
+
     def _opened(self) -> Link:
         if self._link is None:
             raise ConnectionLost(f"the result store {self._address.shown} is not open")
         self._link.check()
         return self._link
 
-    async def _put(
-        self, link: Link, todo: Sequence[tuple[int, ResultRecord]], answers: list[bool]
-    ) -> list[tuple[int, ResultRecord]]:
-        """Store records of different tasks; return those that met another writer, to be judged again."""
-        now = self.clock.now()
-        stands = await self._read(link, [record.task_id for _, record in todo])
-        wanted = [
+    async def _allowed(
+        self, link: Link, turn: Sequence[tuple[int, ResultRecord]]
+    ) -> list[tuple[int, ResultRecord, int]]:
+        """Return those that may replace what stands, each with the sequence that it replaces."""
+        stands = await self._read(link, [record.task_id for _, record in turn])
+        return [
             (index, record, sequence)
-            for (index, record), (known, sequence) in zip(todo, stands, strict=True)
+            for (index, record), (known, sequence) in zip(turn, stands, strict=True)
             if not kept_as.stands_against(known, record)
         ]
-        stored = await self._write(
-            link,
-            [(record.task_id, kept_as.pack(kept_as.with_expiry(record, now)), seq) for _, record, seq in wanted],
-        )
+
+    async def _put(
+        self, link: Link, wanted: Sequence[tuple[int, ResultRecord, int]], answers: list[bool]
+    ) -> list[tuple[int, ResultRecord]]:
+        """Store records of different tasks; return those that met something else, to be judged by it."""
+        now = self.clock.now()
+        payloads = [kept_as.pack(kept_as.with_expiry(record, now)) for _, record, _ in wanted]
+        subjects = [self._subject(record.task_id) for _, record, _ in wanted]
+        sequences = [sequence for _, _, sequence in wanted]
+        stored = await self._write(link, list(zip(subjects, payloads, sequences, strict=True)))
         for (index, _, _), done in zip(wanted, stored, strict=True):
             answers[index] = done
         return [(index, record) for (index, record, _), done in zip(wanted, stored, strict=True) if not done]
@@ -188,26 +208,33 @@ class NatsResultStore(ResultStore):
 
         return await link.ask(_each(read, ids), "cannot read results")
 
+    async def _were_sent(self, link: Link, ids: Sequence[str]) -> list[bool]:
+        async def look(task_id: str) -> bool:
+            with suppress(nats.js.errors.NotFoundError):
+                await link.js.get_msg(self._stream, subject=self._sent(task_id), direct=True)
+                return True
+            return False
+
+        return await link.ask(_each(look, ids), "cannot read results")
+
     async def _write(self, link: Link, puts: Sequence[tuple[str, bytes, int]]) -> list[bool]:
-        """Write each id's payload where the sequence given stands; return whether it did."""
+        """Write to each subject where the sequence given stands, 0 for none; return whether it did."""
 
         async def write(put: tuple[str, bytes, int]) -> bool:
-            task_id, payload, sequence = put
-            return await self._write_one(link, self._subject(task_id), payload, sequence)
+            subject, payload, expected = put
+            async with asyncio.timeout(ANSWER_WITHIN):
+                answer = await (await link.confirms.publish(subject, payload, {EXPECTED: str(expected)}))
+            if not answer.ok and answer.code != WRONG_SEQUENCE:
+                raise TransportError(
+                    f"the stream {self._stream} did not take a result: {answer.refused or 'it is gone'}"
+                )
+            return answer.ok
 
         return await link.ask(_each(write, puts), "cannot store results")
 
-    async def _write_one(self, link: Link, subject: str, payload: bytes, expected: int) -> bool:
-        try:
-            await link.js.publish(subject, payload, headers={EXPECTED: str(expected)})
-        except nats.js.errors.APIError as error:
-            if error.err_code != WRONG_SEQUENCE:
-                raise
-            return False
-        return True
-
     async def _create(self, link: Link, subject: str) -> bool:
-        return await link.ask(self._write_one(link, subject, b"", 0), "cannot join the group")
+        (created,) = await self._write(link, [(subject, b"", 0)])
+        return created
 
     async def _tell(self, link: Link, ids: Sequence[str]) -> None:
         """Tell who waits that these are final; also when another one was first, who may have died before telling."""

@@ -64,6 +64,23 @@ def test_what_is_sent_again_is_kept_once(nats_server):
     asyncio.run(body())
 
 
+def test_what_the_stream_refuses_is_nacked_at_once(nats_server):
+    """And harms no other message of the call."""
+
+    async def body():
+        async with Opened(f"{nats_server.url}/full") as transport:
+            link = transport._office.link
+            config = (await link.js.stream_info(link.names.stream(QUEUE.name))).config
+            config.max_msgs, config.discard = 2, DiscardPolicy.NEW
+            await link.js.update_stream(config)
+            async with asyncio.timeout(5):
+                receipts = await transport.publish([to_own(str(number)) for number in range(4)])
+            assert [receipt.outcome.name for receipt in receipts] == ["CONFIRMED", "CONFIRMED", "NACKED", "NACKED"]
+            assert "maximum messages" in receipts[2].detail
+
+    asyncio.run(body())
+
+
 def test_a_server_killed_and_started_keeps_all(tmp_path, server_in):
     """What was confirmed, what waits for its moment, what is revoked and what is paused."""
     server = server_in(tmp_path)
