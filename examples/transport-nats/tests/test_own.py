@@ -10,6 +10,7 @@ from celeriac_nats.address import parse
 from celeriac_nats.names import token
 from celeriac_nats.transport import NatsTransport
 from celeriac_nats.wire import Kept, unpack
+from nats.js.api import DiscardPolicy
 
 from celeriac.clock import SystemClock
 from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, TopologyMismatch
