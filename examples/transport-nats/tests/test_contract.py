@@ -6,10 +6,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from celeriac_nats.store import NatsResultStore
-from celeriac_nats.transport import NatsTransport
 
 from celeriac.testing import ResultStoreContract, TransportContract
+from celeriac_nats.store import NatsResultStore
+from celeriac_nats.transport import NatsTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

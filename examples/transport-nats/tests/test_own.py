@@ -6,16 +6,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from celeriac_nats.address import parse
-from celeriac_nats.names import token
-from celeriac_nats.transport import NatsTransport
-from celeriac_nats.wire import Kept, unpack
 from nats.js.api import DiscardPolicy
 
 from celeriac.clock import SystemClock
 from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, TopologyMismatch
 from celeriac.message import Message, Outcome, Settlement
 from celeriac.topology import Queue, Topology
+from celeriac_nats.address import parse
+from celeriac_nats.names import token
+from celeriac_nats.transport import NatsTransport
+from celeriac_nats.wire import Kept, unpack
 
 QUEUE = Queue("own")
 
