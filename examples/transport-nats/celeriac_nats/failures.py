@@ -34,8 +34,8 @@ def translated(error: BaseException, doing: str) -> TransportError:
     said = str(error) or type(error).__name__
     if any(word in said.lower() for word in REFUSALS):
         return AccessRefused(f"{doing}: {said}")
+    if isinstance(error, nats.js.errors.ServiceUnavailableError):
+        return TransportError(f"{doing}: JetStream does not answer; is the server started with it (nats-server -js)?")
     if isinstance(error, nats.js.errors.APIError):
         return TransportError(f"{doing}: {error.description or said}")
-    if isinstance(error, nats.js.errors.ServiceUnavailableError):
-        return TransportError(f"{doing}: {said}; is the server started with JetStream (nats-server -js)?")
     return ConnectionLost(f"{doing}: {said}")

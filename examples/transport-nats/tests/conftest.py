@@ -25,14 +25,17 @@ class NatsServer:
         url: the same, with user and password.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, jetstream: bool = True) -> None:
         self.port = free_port()
         self.url = f"nats://kit:secret@127.0.0.1:{self.port}"
         self._folder = folder
-        (folder / "nats.conf").write_text(
-            f"listen: 127.0.0.1:{self.port}\nmax_payload: 4MB\n"
-            f'jetstream {{ store_dir: "{folder}" }}\nauthorization {{ user: kit, password: secret }}\n'
-        )
+        settings = [
+            f"listen: 127.0.0.1:{self.port}",
+            "max_payload: 4MB",
+            "authorization { user: kit, password: secret }",
+        ]
+        settings += [f'jetstream {{ store_dir: "{folder}" }}'] * jetstream
+        (folder / "nats.conf").write_text("\n".join(settings))
 
     def start(self) -> None:
         """Start it; return once it answers."""
@@ -62,13 +65,13 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 
 @pytest.fixture
-def server_in(nats_server: NatsServer) -> Iterator[Callable[[Path], NatsServer]]:
-    """Make one more server, for a test that kills it."""
+def server_in(nats_server: NatsServer) -> Iterator[Callable[..., NatsServer]]:
+    """Make one more server, for a test that kills it or wants it otherwise."""
     del nats_server  # it has skipped us where there is no program
     servers: list[NatsServer] = []
 
-    def start(folder: Path) -> NatsServer:
-        servers.append(NatsServer(folder))
+    def start(folder: Path, **options: bool) -> NatsServer:
+        servers.append(NatsServer(folder, **options))
         servers[-1].start()
         return servers[-1]
 

@@ -9,7 +9,7 @@ import pytest
 from nats.js.api import DiscardPolicy
 
 from celeriac.clock import SystemClock
-from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, TopologyMismatch
+from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, TopologyMismatch, TransportError
 from celeriac.message import Message, Outcome, Settlement
 from celeriac.topology import Queue, Topology
 from celeriac_nats.address import parse
@@ -109,6 +109,19 @@ def test_a_server_killed_and_started_keeps_all(tmp_path, server_in):
                 assert revoked.known == {"r"}
             assert set(await drained(transport, len(sent))) == {message.id for message in sent}
             assert transport._office.catalog.paused == {"paused"}
+
+    asyncio.run(body())
+
+
+def test_a_server_without_jetstream_says_what_to_change(tmp_path, server_in):
+    """And leaves nothing open."""
+
+    async def body():
+        opened = Opened(server_in(tmp_path, jetstream=False).url)
+        with pytest.raises(TransportError, match="nats-server -js"):
+            await opened.transport.open()
+        await opened.transport.close()
+        assert not opened.lost.is_set()
 
     asyncio.run(body())
 
