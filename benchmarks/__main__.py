@@ -1,5 +1,7 @@
 """``python -m benchmarks``: our enqueue and drain rates beside those of peers, on RabbitMQ, in one interleaved run.
 
+With ``--peers none --url nats://localhost --broker-process nats-server`` ours alone, on any broker that is plugged in.
+
 Every peer lives in an environment of its own under ``.bench/`` (made at the first run) and is started by its own
 command. Compare ratios within a run, never figures of different runs.
 """
@@ -41,6 +43,7 @@ def _variants(url: str, peers: set[str]) -> list[Variant]:
         "confirms": "on, mandatory",
     }
     found = []
+    kind = "quorum" if url.startswith("amqp") else url.partition(":")[0]
     if "celery" in peers:
         module = "benchmarks.systems.celery_tasks"
         celery = {
@@ -52,9 +55,9 @@ def _variants(url: str, peers: set[str]) -> list[Variant]:
         }
         found.append(Variant(name=REFERENCE, queue="classic", results=False, **celery))
     found += [
-        Variant(name="celeriac", queue="quorum", results=False, **own),
-        Variant(name="celeriac, results", queue="quorum", results=True, **own),
-        Variant(name="celeriac, bulk", queue="quorum", results=False, enqueue="bulk", **own),
+        Variant(name="celeriac", queue=kind, results=False, **own),
+        Variant(name="celeriac, results", queue=kind, results=True, **own),
+        Variant(name="celeriac, bulk", queue=kind, results=False, enqueue="bulk", **own),
     ]
     return found
 
@@ -62,10 +65,11 @@ def _variants(url: str, peers: set[str]) -> list[Variant]:
 def main() -> int:
     """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--peers", default="celery", help="comma-separated: celery")
+    parser.add_argument("--peers", default="celery", help="comma-separated: celery; or none")
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--url", default=os.environ.get("CELERIAC_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/"))
+    parser.add_argument("--broker-process", default="beam.smp", help="whose processor time the broker's is")
     parser.add_argument("--json", type=Path, help="write every row to this file")
     options = parser.parse_args()
     variants = _variants(options.url, set(options.peers.split(",")))
@@ -73,7 +77,7 @@ def main() -> int:
     for number in range(options.rounds):
         for variant in variants:
             print(f"round {number + 1} of {options.rounds}: {variant.name}", file=sys.stderr, flush=True)
-            rows.append(measure(variant, options.tasks))
+            rows.append(measure(variant, options.tasks, options.broker_process))
     if options.json:
         options.json.write_text(json.dumps([row.as_dict() for row in rows], indent=1))
     _print(variants, rows)

@@ -52,8 +52,8 @@ class Row:
         return asdict(self)
 
 
-def measure(variant: Variant, tasks: int) -> Row:
-    """Measure one variant once."""
+def measure(variant: Variant, tasks: int, broker_process: str) -> Row:
+    """Measure one variant once; the broker is every process of that name."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = Path(folder) / "ticks"
         ticks.create(file)
@@ -76,7 +76,7 @@ def measure(variant: Variant, tasks: int) -> Row:
                 start_new_session=True,
             )
             try:
-                return _drained(variant, tasks, worker, environment, file, began)
+                return _drained(variant, tasks, worker, environment, file, began, broker_process)
             except TimeoutError:
                 log.seek(0)
                 sys.stderr.write(log.read()[-4000:])
@@ -97,6 +97,7 @@ def _drained(
     environment: dict[str, str],
     file: Path,
     began: float,
+    broker_process: str,
 ) -> Row:
     _fill(variant, 20, environment)
     _until(file, 21, worker)
@@ -112,7 +113,7 @@ def _drained(
         enqueue = _fill(variant, tasks, environment)
     finally:
         before = processes.cpu_seconds(members)
-        broker = processes.named("beam.smp")
+        broker = processes.named(broker_process)
         broker_before = processes.cpu_seconds(broker)
         released = time.time()
         processes.send(members, signal.SIGCONT)

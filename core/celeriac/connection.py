@@ -61,8 +61,8 @@ class Connection:
             ConfigurationError: a URL cannot work, or no plugin has its scheme.
         """
         cls = plugins.transport(settings.broker[0])
-        urls = _scoped(settings.broker, scope) if cls.scoped else settings.broker
-        backend = _scoped(settings.backend, scope) if settings.backend else urls
+        urls = scoped(settings.broker, scope) if cls.scoped else settings.broker
+        backend = scoped(settings.backend, scope) if settings.backend else urls
         self.settings = settings
         self.transport: Transport = cls(urls, clock=clock, on_lost=self._lost)
         self.store: ResultStore = plugins.result_store(backend[0])(backend, clock=clock, transport=self.transport)
@@ -211,8 +211,8 @@ def in_process(settings: Settings, plugins: Plugins) -> Settings | None:
     return replace(settings, broker=(IN_PROCESS,), backend=(), declare="active")
 
 
-def _scoped(urls: Iterable[str], scope: str) -> tuple[str, ...]:
-    """Give a bare URL the App's own name."""
+def scoped(urls: Iterable[str], scope: str) -> tuple[str, ...]:
+    """Give each bare URL a name that belongs to its user alone."""
     return tuple(_with_host(url, scope) if is_bare(url) else url for url in urls)
 
 

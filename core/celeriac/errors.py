@@ -68,7 +68,16 @@ class NotRegistered(ConfigurationError, KeyError):
 
 
 class PluginError(ConfigurationError):
-    """A plugin could not be loaded, or two plugins claim the same name."""
+    """A plugin could not be loaded, or two plugins claim the same name.
+
+    Attributes:
+        contract: the contract version that it was written for, where that is what is wrong.
+    """
+
+    def __init__(self, message: str = "", *, contract: int | None = None) -> None:
+        """Say what is wrong with it."""
+        super().__init__(message)
+        self.contract = contract
 
 
 class WorkerFailed(CeleriacError):

@@ -22,7 +22,7 @@ from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 GROUP = "celeriac"
 PortT = TypeVar("PortT", Transport, ResultStore)
@@ -46,6 +46,11 @@ class Installed:
     module: str
     error: str | None = None
 
+    @property
+    def full_name(self) -> str:
+        """What it is registered as."""
+        return f"{self.distribution}:{self.name}"
+
 
 @cache
 def _loaded_entry_points() -> tuple[tuple[Installed, Any], ...]:
@@ -59,7 +64,7 @@ def _load(point: EntryPoint) -> tuple[Installed, Any]:
     installed = Installed(name=point.name, distribution=distribution, version=version, module=point.module)
     try:
         return installed, point.load()
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything at import
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything at import
         return replace(installed, error=f"{type(error).__name__}: {error}"), None
 
 
@@ -74,6 +79,7 @@ class Plugins:
             self._manager.trace.root.setwriter(sys.stderr.write)
             self._manager.enable_tracing()
         self._complete = False
+        self._failures: dict[str, str] = {}
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Plug in an object or module with hooks, for this App only."""
@@ -86,15 +92,17 @@ class Plugins:
     @property
     def installed(self) -> Sequence[Installed]:
         """Every installed plugin, those that failed to load with their errors."""
-        return [installed for installed, _ in _loaded_entry_points()]
+        self._hooks()
+        found = [installed for installed, _ in _loaded_entry_points()]
+        return [replace(each, error=each.error or self._failures.get(each.full_name)) for each in found]
 
     def transports(self) -> dict[str, Callable[[], type[Transport]]]:
-        """Return each URL scheme's transport factory."""
-        return self._merged(self._hook.celeriac_transports())
+        """Return each URL scheme's transport factory; that of a scheme which two plugins claim raises `PluginError`."""
+        return self._offered("celeriac_transports")
 
     def result_stores(self) -> dict[str, Callable[[], type[ResultStore]]]:
-        """Return each URL scheme's result-store factory."""
-        return self._merged(self._hook.celeriac_result_stores())
+        """Return each URL scheme's result-store factory; as `transports`."""
+        return self._offered("celeriac_result_stores")
 
     def transport(self, url: str) -> type[Transport]:
         """Return the transport class for ``url``.
@@ -109,23 +117,45 @@ class Plugins:
         """Return the result-store class for ``url``; raises as `transport`."""
         return self._find("result store", url, self.result_stores(), ResultStore, STORE_CONTRACT_VERSION)  # type: ignore[type-abstract] # as above
 
-    @property
-    def _hook(self) -> pluggy.HookRelay:
-        if not self._complete:
-            self._complete = True
-            for installed, plugin in _loaded_entry_points():
-                if plugin is not None and not self._manager.is_registered(plugin):
-                    self._manager.register(plugin, f"{installed.distribution}:{installed.name}")
-        return self._manager.hook
+    def _hooks(self) -> None:
+        """Register what is installed, once; a plugin whose hooks are none harms no other."""
+        if self._complete:
+            return
+        self._complete = True
+        for installed, plugin in _loaded_entry_points():
+            if plugin is not None and not self._manager.is_registered(plugin):
+                try:
+                    self._manager.register(plugin, installed.full_name)
+                except Exception as error:  # noqa: BLE001 - pluggy looks at everything in a stranger's module
+                    self._failures[installed.full_name] = f"{type(error).__name__}: {error}"
 
-    @staticmethod
-    def _merged(answers: list[Any]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        for answer in answers:
-            for scheme, factory in answer.items():
-                if merged.setdefault(scheme, factory) is not factory:
-                    raise PluginError(f"two plugins claim the scheme {scheme!r}; uninstall one of them")
-        return merged
+    def schemes(self, hook: str) -> dict[str, list[str]]:
+        """Return the schemes that each plugin offers by ``hook``, by its name: ``distribution:name`` if installed."""
+        return {name: sorted(offers) for name, offers in self._each(hook)}
+
+    def _offered(self, hook: str) -> dict[str, Callable[[], Any]]:
+        offered: dict[str, Callable[[], Any]] = {}
+        owners: dict[str, str] = {}
+        for name, offers in self._each(hook):
+            for scheme, factory in offers.items():
+                first = owners.setdefault(scheme, name)
+                offered[scheme] = factory if first == name else _clash(scheme, first, name)
+        return offered
+
+    def _each(self, hook: str) -> Iterator[tuple[str, Mapping[str, Callable[[], Any]]]]:
+        """Ask each plugin by itself what it offers, so that one that raises harms no other."""
+        self._hooks()
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        for implementation in caller.get_hookimpls():
+            name = implementation.plugin_name
+            self._manager.trace(f"{hook} of {name}")
+            try:
+                answer: Any = implementation.function()
+                offers = dict(answer)
+            except Exception as error:  # noqa: BLE001 - a stranger's hook may raise anything
+                self._failures[name] = f"{hook} raised {type(error).__name__}: {error}"
+            else:
+                yield name, offers
 
     def _find(
         self, what: str, url: str, found: dict[str, Callable[[], type[PortT]]], port: type[PortT], contract: int
@@ -143,12 +173,17 @@ class Plugins:
                 f"the {what} {scheme}:// needs {missing!r}, which is not installed; "
                 f"pip install '{_extra(found[scheme])}'"
             ) from error
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"the {what} {scheme}:// does not load: {type(error).__name__}: {error}") from error
         if not (isinstance(cls, type) and issubclass(cls, port)):
             raise PluginError(f"the plugin for {scheme}:// gave {cls!r}, which is no {port.__name__}")
         if cls.contract != contract:
             raise PluginError(
                 f"the plugin for {scheme}:// was written for contract {cls.contract}, this celeriac has {contract}; "
-                "upgrade the one that is older"
+                "upgrade the one that is older",
+                contract=cls.contract,
             )
         return cls
 
@@ -158,6 +193,15 @@ class Plugins:
             if installed.error:
                 text += f"; {installed.name} did not load ({installed.error})"
         return f"{text}; install the distribution that provides it, say pip install 'celeriac[all]'"
+
+
+def _clash(scheme: str, first: str, second: str) -> Callable[[], Any]:
+    """Return a factory that says why it makes nothing: the other schemes go on."""
+
+    def refuse() -> Any:
+        raise PluginError(f"two plugins claim the scheme {scheme!r}, {first} and {second}; uninstall one of them")
+
+    return refuse
 
 
 def _extra(factory: Callable[[], object]) -> str:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from celeriac.errors import ConfigurationError, UnknownOption, Unsupported
+from celeriac.errors import ConfigurationError, TopologyMismatch, UnknownOption, Unsupported
 from celeriac.message import DeadLetter, Delivery, Message, Move
 from celeriac.topology import DEAD_SUFFIX, DEFAULT_EXCHANGE, PRIORITY_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from celeriac.topology import Binding, Exchange, Queue, Topology
     from celeriac.transport import Capabilities
 
 OWN_HEADER = "celeriac"
+_BYTES = "$bytes"
 
 
 class RoutingTable:
@@ -71,6 +75,81 @@ def _topic(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in pattern.split(".")))
 
 
+def refuse_mismatch(topology: Topology, table: RoutingTable) -> None:
+    """Raise where a queue or an exchange of ``topology`` exists otherwise.
+
+    Raises:
+        TopologyMismatch: names the first one, and what differs.
+    """
+    for exchange in topology.exchanges:
+        known = table.exchanges.get(exchange.name, exchange)
+        if known.type != exchange.type:
+            raise TopologyMismatch(f"exchange {exchange.name!r} is of type {known.type!r}, not {exchange.type!r}")
+    for queue in topology.queues:
+        kept = table.queues.get(queue.name, queue)
+        if kept.priorities != queue.priorities:
+            raise TopologyMismatch(f"queue {queue.name!r} has priorities={kept.priorities}, not {queue.priorities}")
+        for name in sorted({*kept.arguments, *queue.arguments}):
+            old, new = kept.arguments.get(name), queue.arguments.get(name)
+            if dump_headers(old) != dump_headers(new):
+                raise TopologyMismatch(f"queue {queue.name!r} has argument {name}={old!r}, not {new!r}")
+
+
+def first_missing(topology: Topology, table: RoutingTable) -> str:
+    """Return the first exchange or queue, bindings' ends included, that is not there; or nothing."""
+    exchanges = {exchange.name for exchange in topology.exchanges} | {b.exchange for b in topology.bindings}
+    queues = {queue.name for queue in topology.queues} | {b.queue for b in topology.bindings}
+    absent = [f"exchange {name!r}" for name in sorted(exchanges - table.exchanges.keys() - {DEFAULT_EXCHANGE})]
+    absent += [f"queue {name!r}" for name in sorted(queues - table.queues.keys())]
+    return absent[0] if absent else ""
+
+
+def dump_headers(value: Any) -> str:
+    """Return headers, or any value of them, as one line of ASCII JSON, for brokers that carry only text or bytes.
+
+    Bytes, and keys that begin with ``$``, are marked with a ``$``. Equal headers give equal text.
+
+    Raises:
+        Unsupported: a value of a type that no broker carries, or nested too deeply.
+    """
+    try:
+        try:
+            text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+        except TypeError:
+            text = "$"  # not plain JSON: mark what is not
+        return json.dumps(_marked(value), separators=(",", ":"), sort_keys=True) if "$" in text else text
+    except RecursionError:
+        raise Unsupported("headers are nested too deeply") from None
+
+
+def load_headers(text: str) -> Any:
+    """Return what `dump_headers` was given."""
+    value = json.loads(text)
+    return _unmarked(value) if '"$' in text else value
+
+
+def _marked(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, bytes):
+        return {_BYTES: b64encode(value).decode("ascii")}
+    if isinstance(value, Mapping):
+        return {("$" + key if str(key).startswith("$") else str(key)): _marked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_marked(item) for item in value]
+    raise Unsupported(f"a header cannot hold a {type(value).__name__}")
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {_BYTES}:
+            return b64decode(value[_BYTES])
+        return {(key[1:] if key.startswith("$$") else key): _unmarked(item) for key, item in value.items()}
+    return value
+
+
 def dead_letter(delivery: Delivery, letter: DeadLetter, now: datetime) -> Message:
     """Return the message that stands for ``delivery`` in its queue's dead-letter queue.
 
@@ -103,15 +182,24 @@ def dead_as_move(delivery: Delivery, letter: DeadLetter, now: datetime) -> Move:
     return Move((dead_letter(delivery, letter, now),))
 
 
-def refuse_unsupported(message: Message, queue: Queue, capabilities: Capabilities, now: datetime) -> None:
+def refuse_unsupported(
+    message: Message, queue: Queue, capabilities: Capabilities, now: datetime, *, most_levels: int = PRIORITY_LEVELS
+) -> None:
     """Raise `Unsupported` for a priority or a delay that ``queue`` does not have.
+
+    Args:
+        message: what is about to be published.
+        queue: a queue that it is routed to.
+        capabilities: of that queue.
+        now: the time of day.
+        most_levels: how many priorities a queue of this broker keeps at best; 1 where it has none at all.
 
     Raises:
         Unsupported: with the line to change.
         ConfigurationError: the priority is not 0 to 9.
     """
     if message.priority:
-        refuse_priority(message.priority, queue, capabilities)
+        refuse_priority(message.priority, queue, capabilities, most_levels=most_levels)
     if message.not_before is not None and message.not_before > now:
         longest = capabilities.max_delay
         if longest is None:
@@ -120,15 +208,19 @@ def refuse_unsupported(message: Message, queue: Queue, capabilities: Capabilitie
             raise Unsupported(f"queue {queue.name!r} delays by {longest} at most, not until {message.not_before}")
 
 
-def refuse_priority(priority: int, queue: Queue, capabilities: Capabilities) -> None:
-    """Raise for a priority that is no priority, or that ``queue`` does not keep."""
+def refuse_priority(
+    priority: int, queue: Queue, capabilities: Capabilities, *, most_levels: int = PRIORITY_LEVELS
+) -> None:
+    """Raise for a priority that is no priority, or that ``queue`` does not keep; as `refuse_unsupported`."""
     if not 0 <= priority < PRIORITY_LEVELS:
         raise ConfigurationError(f"priority {priority} is not 0 to {PRIORITY_LEVELS - 1} (higher is sooner)")
-    if priority >= capabilities.priority_levels:
-        raise Unsupported(
-            f"queue {queue.name!r} keeps no priority {priority}; declare it with "
-            f"Queue({queue.name!r}, priorities={PRIORITY_LEVELS})"
-        )
+    if priority < capabilities.priority_levels:
+        return
+    if priority < most_levels:
+        advice = f"declare it with Queue({queue.name!r}, priorities={PRIORITY_LEVELS})"
+    else:
+        advice = f"this broker's queues keep priorities={most_levels}"
+    raise Unsupported(f"queue {queue.name!r} keeps no priority {priority}; {advice}")
 
 
 def url_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -81,3 +81,19 @@ def test_interrupting_it_ends_its_worker(tmp_path):
     assert process.returncode in {exits.INTERRUPTED, exits.OK}  # the latter: it was quicker than the signal
     assert not err
     assert not list(tmp_path.iterdir())
+
+
+def test_on_the_broker_that_is_named(tmp_path):
+    url = f"sqlite:///{tmp_path}/mine.db"
+    done = run(tmp_path, "-b", url)
+    assert done.returncode == exits.OK, done.stderr
+    assert url in done.stdout
+    assert (tmp_path / "mine.db").exists()
+
+
+def test_a_broker_that_cannot_be_is_told_at_once(tmp_path):
+    for url, code in (("nope://x", exits.MISCONFIGURED), ("amqp://guest:open-sesame@127.0.0.1:1", exits.UNAVAILABLE)):
+        done = run(tmp_path, "-b", url)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+        assert "open-sesame" not in done.stdout + done.stderr

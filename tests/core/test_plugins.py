@@ -195,3 +195,81 @@ def test_a_transport_cannot_be_made_half() -> None:
 
     with pytest.raises(TypeError, match="abstract"):
         Half(["x://"], clock=None, on_lost=None)
+
+
+@pytest.fixture
+def strangers(tmp_path, monkeypatch):
+    """Install distributions with one plugin module each, by their source; returns the plugins of a new App."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(**sources: str) -> Plugins:
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source)
+            info = tmp_path / f"{name}_dist-7.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 7\n")
+            (info / "entry_points.txt").write_text(f"[celeriac]\n{name} = {name}\n")
+        module._loaded_entry_points.cache_clear()
+        return Plugins()
+
+    yield install
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+    monkeypatch.undo()
+    module._loaded_entry_points.cache_clear()
+
+
+OFFER = """
+from celeriac.hookspecs import hookimpl
+
+def load():
+    from celeriac_memory.transport import MemoryTransport
+    class Stranger(MemoryTransport):
+        {body}
+    return Stranger
+
+@hookimpl
+def celeriac_transports():
+    return {{{scheme!r}: load}}
+"""
+BROKEN = {
+    "ImportError": "import no_such_module_at_all",
+    "SyntaxError": "def f(:",
+    "SystemExit": "raise SystemExit(3)",
+    "PluginValidationError": "from celeriac.hookspecs import hookimpl\n@hookimpl\ndef celeriac_transports(extra): ...",
+    "ZeroDivisionError": "from celeriac.hookspecs import hookimpl\n@hookimpl\ndef celeriac_transports(): 1/0",
+    "TypeError": "from celeriac.hookspecs import hookimpl\n@hookimpl\ndef celeriac_transports(): return 5",
+}
+
+
+@pytest.mark.parametrize("error", BROKEN)
+def test_a_broken_stranger_is_told_with_its_error_and_harms_no_other(strangers, error) -> None:
+    name = "ModuleNotFoundError" if error == "ImportError" else error
+    plugins = strangers(broken=BROKEN[error], sound=OFFER.format(scheme="sound", body="pass"))
+    assert plugins.transport("sound://x").__name__ == "Stranger"
+    assert plugins.transport("memory://x") is MemoryTransport
+    said = {each.name: each.error for each in plugins.installed}
+    assert name in said["broken"]
+    assert {each for each, why in said.items() if why is not None} == {"broken"}
+    with pytest.raises(ConfigurationError, match=rf"broken did not load \(.*{name}"):
+        plugins.transport("strange://x")
+
+
+def test_a_stranger_whose_transport_raises_anything_is_told_by_its_scheme(strangers) -> None:
+    plugins = strangers(odd=OFFER.format(scheme="odd", body="1 / 0"))
+    with pytest.raises(PluginError, match="odd:// does not load: ZeroDivisionError"):
+        plugins.transport("odd://x")
+
+
+def test_a_clash_stops_that_scheme_alone(strangers) -> None:
+    plugins = strangers(one=OFFER.format(scheme="same", body="pass"), other=OFFER.format(scheme="same", body="pass"))
+    with pytest.raises(PluginError, match=r"two plugins claim the scheme 'same', \w+-dist:\w+ and \w+-dist:\w+;"):
+        plugins.transport("same://x")
+    assert plugins.transport("memory://x") is MemoryTransport
+
+
+def test_the_contract_of_a_stranger_is_told(strangers) -> None:
+    plugins = strangers(late=OFFER.format(scheme="late", body="contract = 99"))
+    with pytest.raises(PluginError, match="written for contract 99, this celeriac has 1; upgrade") as raised:
+        plugins.transport("late://x")
+    assert raised.value.contract == 99

@@ -16,6 +16,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import MessageTooLarge, Unsupported
 from celeriac.message import CONFIRMED, Message, Move, Outcome, Settlement, SettleReceipt
 from celeriac.topology import Queue, Topology
+from celeriac.transport_helpers import dump_headers, load_headers
 from celeriac_sqlite import rows, transport
 from celeriac_sqlite.database import Database
 from celeriac_sqlite.operations import claim, tend
@@ -57,16 +58,16 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 @given(HEADER)
 def test_headers_come_back_as_they_went(value: Any):
-    assert rows.load(rows.dump(value)) == value
+    assert load_headers(dump_headers(value)) == value
 
 
 def test_a_header_that_no_broker_carries():
     with pytest.raises(Unsupported, match="datetime"):
-        rows.dump({"when": datetime.now(UTC)})
+        dump_headers({"when": datetime.now(UTC)})
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises((Unsupported, ValueError)):
-        rows.dump({"x": endless})
+        dump_headers({"x": endless})
 
 
 def test_odd_text_survives(tmp_path: Path):

@@ -17,12 +17,11 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from celeriac.errors import QueueNotFound, Unroutable, Unsupported
+from celeriac.errors import QueueNotFound, TopologyMismatch, Unroutable, Unsupported
 from celeriac.message import CONFIRMED, Dead, Delivery, Move, Outcome, Receipt, Requeue, SettleReceipt
 from celeriac.topology import DEFAULT_EXCHANGE, Topology, dead_queue
-from celeriac.transport_helpers import RoutingTable, dead_letter, refuse_unsupported
+from celeriac.transport_helpers import RoutingTable, dead_letter, first_missing, refuse_mismatch, refuse_unsupported
 from celeriac_memory.address import LONGEST_DELAY, capabilities
-from celeriac_memory.declaring import missing, refuse_mismatch
 from celeriac_memory.headers import own_copy
 from celeriac_memory.queue import MemoryQueue, Window
 
@@ -77,10 +76,10 @@ class Broker:
         if topology.mode == "never":
             return
         refuse_mismatch(topology, self._table)
-        if topology.mode == "passive":
-            missing(topology, self._table)
-            return
-        self._add(topology)
+        if topology.mode != "passive":
+            self._add(topology)
+        elif missing := first_missing(topology, self._table):
+            raise TopologyMismatch(f"{missing} does not exist")
 
     @_locked
     def delete(self, name: str) -> None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from celeriac.errors import QueueNotFound
 from celeriac.topology import Binding, Exchange, Queue, Topology
-from celeriac.transport_helpers import RoutingTable
+from celeriac.transport_helpers import RoutingTable, load_headers
 from celeriac_sqlite import queries
-from celeriac_sqlite.rows import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +52,7 @@ class Catalog:
         """Read it from the file."""
         catalog = cls(version)
         for number, name, priorities, arguments, paused in database.rows(queries.QUEUES):
-            queue = Queue(name, priorities=priorities, arguments=load(arguments))
+            queue = Queue(name, priorities=priorities, arguments=load_headers(arguments))
             catalog._queues[name] = KeptQueue(number, queue, bool(paused))
         catalog.bindings = frozenset(Binding(*row) for row in database.rows(queries.BINDINGS))
         catalog.table.add(

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from celeriac.errors import ConfigurationError, Unsupported
+from celeriac.errors import ConfigurationError
 from celeriac.message import Message
 from celeriac.topology import PRIORITY_LEVELS
+from celeriac.transport_helpers import dump_headers, load_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
-BYTES = "$bytes"
 MOST_BYTES = 16 * 2**20  # of one statement: far below SQLite's limit of 10**9 bytes for one value
-
-
-def dump(value: Any) -> str:
-    """Return headers as JSON text; bytes and keys beginning with ``$`` are marked with a ``$``.
-
-    Raises:
-        Unsupported: a value of a type that no broker carries, or nested too deeply.
-    """
-    try:
-        try:
-            text = json.dumps(value, separators=(",", ":"), sort_keys=True)
-        except TypeError:
-            text = "$"  # not plain JSON: mark what is not
-        return json.dumps(_marked(value), separators=(",", ":"), sort_keys=True) if "$" in text else text
-    except RecursionError:
-        raise Unsupported("headers are nested too deeply") from None
-
-
-def load(text: str) -> Any:
-    """Return what `dump` was given."""
-    value = json.loads(text)
-    return _unmarked(value) if '"$' in text else value
 
 
 def properties_of(message: Message) -> str:
@@ -50,7 +25,7 @@ def properties_of(message: Message) -> str:
     """
     if not 0 <= message.priority < PRIORITY_LEVELS:
         raise ConfigurationError(f"priority {message.priority} is not 0 to {PRIORITY_LEVELS - 1} (higher is sooner)")
-    return dump(
+    return dump_headers(
         {
             "id": message.id,
             "exchange": message.exchange,
@@ -66,7 +41,7 @@ def properties_of(message: Message) -> str:
 
 def message_of(properties: str, body: str, priority: int) -> Message:
     """Return the message; ``body`` is in hexadecimal."""
-    return Message(body=bytes.fromhex(body), priority=priority, **load(properties))
+    return Message(body=bytes.fromhex(body), priority=priority, **load_headers(properties))
 
 
 def joined(bodies: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
@@ -89,25 +64,3 @@ def slices(rows: Sequence[T], size: Callable[[T], int]) -> Iterator[Sequence[T]]
             start, total = index, size(row)
     if start < len(rows):
         yield rows[start:]
-
-
-def _marked(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, bytes):
-        return {BYTES: b64encode(value).decode("ascii")}
-    if isinstance(value, Mapping):
-        return {("$" + key if str(key).startswith("$") else str(key)): _marked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_marked(item) for item in value]
-    raise Unsupported(f"a header cannot hold a {type(value).__name__}")
-
-
-def _unmarked(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unmarked(item) for item in value]
-    if isinstance(value, dict):
-        if value.keys() == {BYTES}:
-            return b64decode(value[BYTES])
-        return {(key[1:] if key.startswith("$$") else key): _unmarked(item) for key, item in value.items()}
-    return value

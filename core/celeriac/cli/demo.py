@@ -1,14 +1,17 @@
 """Try it: a worker, some tasks and their results, on this machine, in a temporary folder.
 
 example: celeriac demo
+         celeriac demo -b amqp://guest:guest@localhost
 
-It starts a worker process on a SQLite file, sends it `def` and `async def` tasks and one that fails, shows what comes
-back, and removes everything again. It exits with 0 only if every result was the right one.
+It starts a worker process on a SQLite file, or on the broker that is named, there in a queue of its own. It sends it
+`def` and `async def` tasks and one that fails, shows what comes back, and removes everything again. It exits with 0
+only if every result was the right one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import subprocess
 import sys
@@ -25,14 +28,16 @@ from celeriac.cli.output import print_json
 from celeriac.clock import SystemClock
 from celeriac.errors import ResultTimeout, WorkerFailed
 from celeriac.locator import DEFAULT_FILE
+from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from celeriac.app import App
     from celeriac.result import AsyncResult
 
+QUEUE = "celeriac-demo"
 NUMBERS = range(600_851_475_131, 600_851_475_151)
 NAMES = [f"task {number}" for number in range(1, 51)]
 PAUSE = 0.2
@@ -56,21 +61,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, _app: App | None) -> int:
-    """Show it; the App and the addresses are the demo's own.
+    """Show it; the App is the demo's own, and so is the broker unless one is named.
 
     Raises:
         WorkerFailed: the worker did not start.
+        ConfigurationError: no plugin has the broker's scheme, or its URL cannot work.
+        ConnectionLost: the broker named does not answer.
     """
     say = Told(quiet=arguments.json)
     begun = _monotonic()
     with tempfile.TemporaryDirectory(prefix="celeriac-demo-") as folder:
-        url = file_broker(Path(folder).resolve() / DEFAULT_FILE)
-        say.line(f"a worker process on the broker {url}")
+        url = arguments.broker or file_broker(Path(folder).resolve() / DEFAULT_FILE)
+        store = arguments.result_backend or url
+        say.line(f"a worker process on the broker {masked(url)}")
+        with_addresses(app, url, store)
         try:
-            with _worker(url, folder):
+            if arguments.broker:
+                app.client.portal.run(app.client.connection.open())  # one clear error, if it cannot be
+            with _worker(url, store, folder):
                 say.line(f"  ready after {_monotonic() - begun:.1f} s")
-                with_addresses(app, url, url)
                 wrong = _exchange(say)
+            app.client.portal.run(app.client.connection.transport.delete(QUEUE))
         finally:
             app.close()
     seconds = _monotonic() - begun
@@ -105,9 +116,10 @@ def _exchange(say: Told) -> list[str]:
     begun = _monotonic()
     expected: list[tuple[str, AsyncResult[Any], Any]] = []
     with app.batch():
-        expected += [(f"factors({n})", factors.delay(n), factors(n)) for n in NUMBERS]
-        expected += [(f"greet({name!r})", greet.delay(name, PAUSE), f"hello {name}") for name in NAMES]
-    failing = divide.delay(1, 0)
+        compute, wait = factors.options(queue=QUEUE), greet.options(queue=QUEUE)
+        expected += [(f"factors({n})", compute.delay(n), factors(n)) for n in NUMBERS]
+        expected += [(f"greet({name!r})", wait.delay(name, PAUSE), f"hello {name}") for name in NAMES]
+    failing = divide.options(queue=QUEUE).delay(1, 0)
     say.line(
         f"{len(NUMBERS)} def tasks that compute, {len(NAMES)} async def tasks that wait {PAUSE} s each, "
         f"and 1 that fails: sent in {_monotonic() - begun:.2f} s"
@@ -136,12 +148,12 @@ def _value(result: AsyncResult[Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _worker(url: str, folder: str) -> Iterator[None]:
+def _worker(url: str, store: str, folder: str) -> Iterator[None]:
     """Run a worker process in ``folder`` while the block lasts."""
+    addresses = {"CELERIAC_BROKER": url, "CELERIAC_BACKEND": store}  # not for everyone to read
     log = Path(folder) / "worker.log"
-    where = ["-A", "celeriac.cli.demo_app", "-b", url, "--result-backend", url]
-    command = [sys.executable, "-m", "celeriac", "worker", *where, "-c", "2"]
-    with log.open("wb") as errors, _process(command, folder, errors) as process:
+    command = [sys.executable, "-m", "celeriac", "worker", "-A", "celeriac.cli.demo_app", "-Q", QUEUE, "-c", "2"]
+    with log.open("wb") as errors, _process(command, folder, errors, addresses) as process:
         news: queue.SimpleQueue[bool] = queue.SimpleQueue()
         reader = threading.Thread(target=_read, args=(process, news), daemon=True)
         reader.start()
@@ -154,9 +166,15 @@ def _worker(url: str, folder: str) -> Iterator[None]:
             reader.join()
 
 
-def _process(command: Sequence[str], folder: str, errors: Any) -> subprocess.Popen[str]:
+def _process(command: Sequence[str], folder: str, errors: Any, addresses: Mapping[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603 - our own command, in our own folder
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        command,
+        cwd=folder,
+        env={**os.environ, **addresses},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
     )
 
 

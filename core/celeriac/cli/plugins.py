@@ -1,80 +1,151 @@
-"""List the brokers and result stores that are installed.
+"""List the brokers and result stores that are installed, or check one against the contracts.
 
 example: celeriac plugins
+         celeriac plugins --json
+         celeriac plugins check nats://localhost
 
-A plugin that does not load, or whose driver is missing, is listed with the reason. With -A, what the App registers
-itself is listed too.
+A plugin that does not load, was written for another contract, or whose driver is missing, is listed with the reason.
+With -A, what the App registers itself is listed too.
+
+`check` runs the conformance kit against a broker that runs, and prints a table by clause. It takes minutes. Its queues
+have names of their own, beginning with `kit-`, and are deleted again; exchanges of such names stay where the broker
+keeps exchanges, as nothing in the port deletes one. What happens to a lost connection is tried too if the URL says the
+port, through a proxy. It needs pytest: pip install 'celeriac[testing]'.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app import App
 from celeriac.cli import exits
-from celeriac.cli.apps import find_app
+from celeriac.cli.apps import find_app, split_names
 from celeriac.cli.output import print_json, print_table
-from celeriac.errors import PluginError
+from celeriac.cli.plugincheck import check
+from celeriac.clock import SystemClock
+from celeriac.errors import CeleriacError, PluginError
+from celeriac.topology import PRIORITY_LEVELS, Queue
+from celeriac.transport import Capabilities
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from celeriac.plugins import Plugins, PortT
+    from celeriac.plugins import Plugins
+    from celeriac.transport import Transport
 
 HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "CONTRACT", "STATUS")
+CAPABLE_HEAD = ("BROKER", "CAPABILITIES")
+DAY = 86_400  # seconds
+ANYWHERE = ("", "localhost", "/celeriac")  # what may follow ``scheme://`` for a URL that is never opened
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own arguments: none."""
-    del parser
+    """Add the command's own arguments."""
+    parser.add_argument("action", nargs="?", default="list", choices=("list", "check"), help="by default: list")
+    parser.add_argument("url", nargs="?", metavar="URL", help="of the broker to check")
+    parser.add_argument("--only", metavar="A,B", help="check these clauses or sections alone: OPS,PUB-6")
 
 
 def run(arguments: argparse.Namespace, app: App | None) -> int:
-    """List them; fails if one of them cannot be used."""
+    """List them, or check one; fails if one of them cannot be used, or a clause does not hold.
+
+    Raises:
+        UsageError: there is no URL to check, or one to list.
+    """
+    if (arguments.action == "check") is (arguments.url is None):
+        raise exits.UsageError("check wants the URL of a broker" if arguments.url is None else "list wants no URL")
     if app is not None or arguments.app is not None:
         app = find_app(arguments, app)
-    rows = _rows((app or App()).plugins)
+    plugins = (app or App()).plugins
+    if arguments.url is not None:
+        return check(plugins, arguments.url, only=split_names(arguments.only), as_json=arguments.json)
+    rows = _rows(plugins)
     if arguments.json:
         print_json(rows)
     else:
         print_table(HEAD, [_cells(row) for row in rows])
+        print()
+        print_table(CAPABLE_HEAD, [(scheme, _said(can)) for row in rows for scheme, can in row["capabilities"].items()])
     return exits.FAILED if any(row["error"] for row in rows) else exits.OK
 
 
 def _rows(plugins: Plugins) -> list[dict[str, Any]]:
-    transports, stores = plugins.transports(), plugins.result_stores()
+    brokers, stores = plugins.schemes("celeriac_transports"), plugins.schemes("celeriac_result_stores")
     rows = []
-    for installed in plugins.installed:
+    for installed in plugins.installed:  # asked after the hooks, whose failures it tells
+        name = installed.full_name
         about = {"name": installed.name, "distribution": installed.distribution, "version": installed.version}
-        brokers, results = _take(transports, installed.module), _take(stores, installed.module)
-        rows.append({**about, **_judged(plugins, brokers, results, installed.error)})
-    if transports or stores:
+        rows.append({**about, **_judged(plugins, brokers.pop(name, []), stores.pop(name, []), installed.error)})
+    mine, kept = sorted(chain(*brokers.values())), sorted(chain(*stores.values()))
+    if mine or kept:
         about = {"name": "registered", "distribution": "the App", "version": "-"}
-        rows.append({**about, **_judged(plugins, sorted(transports), sorted(stores), None)})
+        rows.append({**about, **_judged(plugins, mine, kept, None)})
     return rows
-
-
-def _take(found: dict[str, Callable[[], type[PortT]]], module: str) -> list[str]:
-    """Take out of ``found``, and return, the schemes that come from ``module`` or from inside it."""
-    schemes = [
-        scheme
-        for scheme, factory in found.items()
-        if factory.__module__ == module or factory.__module__.startswith(f"{module}.")
-    ]
-    for scheme in schemes:
-        del found[scheme]
-    return sorted(schemes)
 
 
 def _judged(plugins: Plugins, brokers: list[str], stores: list[str], error: str | None) -> Mapping[str, Any]:
     contracts: set[int] = set()
-    try:
-        contracts |= {plugins.transport(f"{scheme}://").contract for scheme in brokers}
-        contracts |= {plugins.result_store(f"{scheme}://").contract for scheme in stores}
-    except PluginError as problem:
-        error = error or str(problem)
-    return {"brokers": brokers, "result_stores": stores, "contracts": sorted(contracts), "error": error}
+    capabilities = {}
+    problems: list[PluginError] = []
+    for scheme in brokers:
+        try:
+            transport = plugins.transport(f"{scheme}://")
+            contracts.add(transport.contract)
+            capabilities[scheme] = _capabilities(transport, scheme)
+        except PluginError as problem:
+            problems.append(problem)
+    for scheme in stores:
+        try:
+            contracts.add(plugins.result_store(f"{scheme}://").contract)
+        except PluginError as problem:
+            problems.append(problem)
+    contracts |= {problem.contract for problem in problems if problem.contract is not None}
+    if error is None and problems:
+        error = str(problems[0])
+    return {
+        "brokers": brokers,
+        "result_stores": stores,
+        "contracts": sorted(contracts),
+        "capabilities": capabilities,
+        "error": error,
+    }
+
+
+def _capabilities(cls: type[Transport], scheme: str) -> dict[str, Any] | None:
+    """Return what a queue with priorities can do there, asked of a URL that is never opened; times in seconds."""
+    for place in ANYWHERE:
+        try:
+            transport = cls([f"{scheme}://{place}"], clock=SystemClock(), on_lost=lambda _error: None)
+            found = transport.capabilities(Queue("plugins", priorities=PRIORITY_LEVELS))
+        except CeleriacError:
+            continue
+        return {field.name: _seconds(getattr(found, field.name)) for field in fields(Capabilities)}
+    return None
+
+
+def _seconds(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _said(capabilities: Mapping[str, Any] | None) -> str:
+    if capabilities is None:
+        return "?"
+    return ", ".join(_declared(capabilities)) or "none"
+
+
+def _declared(capabilities: Mapping[str, Any]) -> Iterator[str]:
+    nothing = {None, False} if capabilities["max_delay"] else {None, False, capabilities["delay_resolution"]}
+    for name, value in capabilities.items():
+        if value is True:
+            yield name
+        elif name == "priority_levels":
+            yield from [f"priorities={value}"] if value > 1 else []
+        elif value not in nothing:
+            yield f"{name}={value / DAY:g} d" if value >= DAY else f"{name}={value:g} s"
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:

@@ -200,6 +200,15 @@ class TellsOnlyWhatIsNew(Spoiled):
             yield replace(seen, known=frozenset())
 
 
+@breaks("REV-1", "a_namespace_in_which_nothing_was_revoked")
+class WaitsForAPast(Spoiled):
+    @asynccontextmanager
+    async def revoked(self):
+        async with super().revoked() as seen:
+            first = {await anext(seen.new)} if not seen.known else set()
+            yield replace(seen, known=seen.known | first)
+
+
 @breaks("REV-2", "later_ones_are_told")
 class TellsOnlyWhatIsKnown(Spoiled):
     async def revoke(self, ids, until):

@@ -4,7 +4,7 @@ import asyncio
 import os
 from dataclasses import replace
 
-from celeriac.errors import TopologyMismatch
+from celeriac.errors import MessageTooLarge, TopologyMismatch
 from celeriac.message import CONFIRMED
 from celeriac_memory.registry import forget
 from sabotage.trial import Spoiled, breaks
@@ -183,3 +183,33 @@ class PublishesInALine(Spoiled):
         async with self.line:
             await asyncio.sleep(0.04)
             return await super().publish(messages)
+
+
+class TakesOnlySmall(Spoiled):
+    most = 2**19
+
+    async def publish(self, messages):
+        small = [message for message in messages if len(message.body) <= self.most]
+        return await self.with_only(small, messages)
+
+
+@breaks("PUB-11", "a_large_message_arrives_or_is_refused")
+class WritesTheSmallOnes(TakesOnlySmall):
+    async def with_only(self, small, messages):
+        receipts = await Spoiled.publish(self, small)
+        if len(small) < len(messages):
+            raise MessageTooLarge
+        return receipts
+
+
+@breaks("PUB-11", "a_large_message_arrives_or_is_refused")
+class CutsWhatIsLarge(TakesOnlySmall):
+    async def with_only(self, small, messages):
+        return await Spoiled.publish(self, [replace(message, body=message.body[: self.most]) for message in messages])
+
+
+@breaks("PUB-11", "a_large_message_arrives_or_is_refused")
+class DropsWhatIsLarge(TakesOnlySmall):
+    async def with_only(self, small, messages):
+        await Spoiled.publish(self, small)
+        return [CONFIRMED for _ in messages]

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import TopologyMismatch
 from celeriac.topology import Topology
+from celeriac.transport_helpers import dump_headers, first_missing, refuse_mismatch
 from celeriac_sqlite import queries
-from celeriac_sqlite.rows import dump
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celeriac.topology import Queue
-    from celeriac.transport_helpers import RoutingTable
     from celeriac_sqlite.database import Database
 
 
@@ -52,35 +51,6 @@ def ensure_queue(database: Database, queue: Queue) -> None:
         _declare(database, Topology.of([queue]))
 
 
-def refuse_mismatch(topology: Topology, table: RoutingTable) -> None:
-    """Raise where a queue or an exchange exists otherwise.
-
-    Raises:
-        TopologyMismatch: names the first one, and what differs.
-    """
-    for exchange in topology.exchanges:
-        known = table.exchanges.get(exchange.name, exchange)
-        if known.type != exchange.type:
-            raise TopologyMismatch(f"exchange {exchange.name!r} is of type {known.type!r}, not {exchange.type!r}")
-    for queue in topology.queues:
-        kept = table.queues.get(queue.name, queue)
-        if kept.priorities != queue.priorities:
-            raise TopologyMismatch(f"queue {queue.name!r} has priorities={kept.priorities}, not {queue.priorities}")
-        for name in sorted({*kept.arguments, *queue.arguments}):
-            old, new = kept.arguments.get(name), queue.arguments.get(name)
-            if dump(old) != dump(new):
-                raise TopologyMismatch(f"queue {queue.name!r} has argument {name}={old!r}, not {new!r}")
-
-
-def first_missing(topology: Topology, table: RoutingTable) -> str:
-    """Return the first exchange or queue that is not there, or nothing."""
-    exchanges = {exchange.name for exchange in topology.exchanges} | {b.exchange for b in topology.bindings}
-    queues = {queue.name for queue in topology.queues} | {b.queue for b in topology.bindings}
-    absent = [f"exchange {name!r}" for name in sorted(exchanges - table.exchanges.keys())]
-    absent += [f"queue {name!r}" for name in sorted(queues - table.queues.keys())]
-    return absent[0] if absent else ""
-
-
 def _declare(database: Database, topology: Topology) -> None:
     table = database.catalog.table
     refuse_mismatch(topology, table)
@@ -94,7 +64,7 @@ def _declare(database: Database, topology: Topology) -> None:
                 id=database.numbers(1)[0],
                 name=queue.name,
                 priorities=queue.priorities,
-                arguments=dump(queue.arguments),
+                arguments=dump_headers(queue.arguments),
             )
     for binding in topology.bindings:
         database.run(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from celeriac.errors import TransportError
+from celeriac.errors import MessageTooLarge, TransportError
 from celeriac.message import Message, Outcome
 from celeriac.testing.conformance.case import unique
 from celeriac.testing.conformance.clauses import clause
-from celeriac.testing.conformance.transport_case import TransportCase, ids, message_to, nothing, take, take_all
+from celeriac.testing.conformance.transport_case import TransportCase, ids, message_to, nothing, settled, take, take_all
 from celeriac.topology import Exchange, Queue, Topology
 
 HEADERS = {
@@ -93,10 +93,10 @@ class PublishTests(TransportCase):
 
     @clause("PUB-6")
     async def test_what_arrives_is_what_was_sent(self) -> None:
-        """Every field, every type of header, and bodies from nothing to a mebibyte."""
+        """Every field, every type of header, and bodies from nothing to half a mebibyte."""
         transport = await self.first()
         queue = await self.queue(transport)
-        for body in (b"", bytes(range(256)), b"x" * 2**20):
+        for body in (b"", bytes(range(256)), b"x" * 2**19):
             sent = Message(
                 id=unique("m"),
                 exchange=queue.name,
@@ -113,6 +113,26 @@ class PublishTests(TransportCase):
             (delivery,) = await take(consumer, 1)
             _same(delivery.message, sent)
             await consumer.stop()
+
+    @clause("PUB-11", "PUB-5")
+    async def test_a_large_message_arrives_or_is_refused(self) -> None:
+        """Larger and larger ones each arrive whole, or raise `MessageTooLarge` before anything is written."""
+        transport = await self.first()
+        queue = await self.queue(transport)
+        consumer = await self.consume(transport, queue)
+        for size in (2**20, 2**22, 2**24):
+            small, large = message_to(queue), message_to(queue, body=b"x" * size)
+            try:
+                receipts = await transport.publish([small, large])
+            except MessageTooLarge:
+                await nothing(consumer)
+                break
+            assert all(receipt.ok for receipt in receipts)
+            taken = await take(consumer, 2)
+            assert [len(delivery.message.body) for delivery in taken] == [len(small.body), size]
+            await settled(consumer, taken)
+        await self.filled(transport, queue, 1)
+        assert len(await take(consumer, 1)) == 1, "the transport still works"
 
     @clause("PUB-6")
     async def test_what_was_not_said_is_not_invented(self) -> None:

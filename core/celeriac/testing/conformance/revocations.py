@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from celeriac.errors import Unsupported
-from celeriac.testing.conformance.case import unique
+from celeriac.testing.conformance.case import patience, unique
 from celeriac.testing.conformance.clauses import clause, lacks, requires
 from celeriac.testing.conformance.transport_case import TransportCase
 
@@ -33,6 +33,14 @@ class RevocationTests(TransportCase):
         await transport.close()
         async with (await self.open()).revoked() as seen:
             assert seen.known >= {*revoked}
+
+    @clause("REV-1")
+    @requires("revocations")
+    async def test_a_namespace_in_which_nothing_was_revoked(self) -> None:
+        """The block is entered all the same, and nothing is known."""
+        other = await self.open(self.gift("other_urls"))
+        async with asyncio.timeout(patience.get()), other.revoked() as seen:
+            assert not seen.known
 
     @clause("REV-2")
     @requires("revocations")

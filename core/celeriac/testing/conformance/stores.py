@@ -68,6 +68,7 @@ class StoreLifeTests(StoreCase):
 
         async def used() -> None:
             store = self.construct(self.urls, transport)
+            self.stack.push_async_callback(store.close)  # tidying up opens it again
             await store.open()
             (task,) = await self.asked(store)
             waiting = asyncio.ensure_future(collected(store, [task]))
