@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from celeriac.errors import ConnectionLost
 from celeriac_redis.errors import Misconfigured, mapped
@@ -80,16 +80,6 @@ def client(server: Server, *, connections: int, patient: bool = False) -> Redis:
     return _client(_arguments(server, patient=patient), connections)
 
 
-def connection(server: Server) -> Connection:
-    """Return one connection without a client, for pub/sub: its answers are awaited for as long as they take.
-
-    Opens nothing. Whoever uses it sees to it that the link lives.
-    """
-    kwargs = _arguments(server, patient=True)
-    made: Connection = kwargs.pop("connection_class")(**kwargs, **ONCE)
-    return made
-
-
 async def _found(address: Address) -> Server:
     try:
         async with asyncio.timeout(address.options.connect_timeout):
@@ -121,31 +111,27 @@ async def _located(address: Address) -> Server:
 
 async def _asked(address: Address, host: str, port: int) -> tuple[str, int] | None:
     """Return the master that the sentinel at ``host`` names."""
-    seconds = address.options.connect_timeout / (
-        len(address.hosts) + 1
-    )  # one that is silent leaves time for the others
+    # one that is silent leaves time for the others
+    seconds = address.options.connect_timeout / (len(address.hosts) + 1)
     login = {"username": address.options.sentinel_user, "password": address.options.sentinel_password}
-    kwargs = _target(address, host, port) | login | {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-    async with _closing(_client(kwargs, 1)) as sentinel:
-        with mapped(f"the sentinel {host}:{port}"):
-            found = await sentinel.sentinel_get_master_addr_by_name(address.service)
-    if not found:
-        return None
-    name, number = cast("tuple[bytes | str, int]", found)
-    return name.decode() if isinstance(name, bytes) else name, int(number)
+    times = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    made = _connection(_target(address, host, port) | login | times)
+    async with _opened(made, f"the sentinel {host}:{port}"):
+        found = await _answer(made, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service or "")
+    return (found[0].decode(), int(found[1])) if found else None
 
 
 async def _check(server: Server) -> None:
     """Raise unless the server is a master that keeps what it is given."""
-    async with _closing(client(server, connections=1)) as asked:
-        with mapped(server):
-            facts = await _facts(asked)
-    if facts.get("loading") == 1:
+    made = _connection(_arguments(server, patient=False))
+    async with _opened(made, server):
+        facts = await _facts(made)
+    if facts.get("loading") == "1":
         raise ConnectionLost(f"{server} is still reading its data from the disk")
     if facts.get("role") == "slave":
         master = f"{facts.get('master_host')}:{facts.get('master_port')}"
         raise ConnectionLost(f"{server} is a replica of {master}, which must not be written; give the master's address")
-    if facts.get("cluster_enabled") == 1:
+    if facts.get("cluster_enabled") == "1":
         raise Misconfigured(f"{server} is a node of a Redis Cluster, which is not supported; give a server of its own")
     if server.address.options.eviction == "refuse":
         _refuse_eviction(server, facts.get("maxmemory_policy"))
@@ -168,15 +154,23 @@ def _refuse_eviction(server: Server, policy: str | None) -> None:
     )
 
 
-async def _facts(asked: Redis) -> dict[str, Any]:
+async def _facts(made: Connection) -> dict[str, str]:
     """Return what the server tells of itself; one who may not ask is told less."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, str] = {}
     with suppress(NoPermissionError):
-        facts = await asked.info()
+        lines = (await _answer(made, "INFO")).decode(errors="replace").splitlines()
+        facts = dict(line.split(":", 1) for line in lines if ":" in line)
     if "maxmemory_policy" not in facts:
         with suppress(ResponseError):  # forbidden, or renamed away, as managed services do
-            facts["maxmemory_policy"] = (await asked.config_get("maxmemory-policy")).get("maxmemory-policy")
+            found = await _answer(made, "CONFIG", "GET", "maxmemory-policy")  # name and value, or nothing
+            if found:
+                facts["maxmemory_policy"] = found[1].decode()
     return facts
+
+
+async def _answer(made: Connection, *command: str) -> Any:
+    await made.send_command(*command, check_health=False)
+    return await made.read_response(disconnect_on_error=False)
 
 
 def _target(address: Address, host: str, port: int | None) -> dict[str, Any]:
@@ -215,9 +209,18 @@ def _client(kwargs: dict[str, Any], connections: int) -> Redis:
     return Redis.from_pool(pool)
 
 
+def _connection(kwargs: dict[str, Any]) -> Connection:
+    made: Connection = kwargs.pop("connection_class")(**kwargs, **ONCE)
+    return made
+
+
 @asynccontextmanager
-async def _closing(opened: Redis) -> AsyncIterator[Redis]:
+async def _opened(made: Connection, where: object) -> AsyncIterator[None]:
+    """Connect; close it again whatever comes, a cancellation too, after which redis-py's pool leaves it open."""
     try:
-        yield opened
+        with mapped(where):
+            await made.connect()  # type: ignore[no-untyped-call]
+            yield
     finally:
-        await opened.aclose()
+        with suppress(RedisError):
+            await made.disconnect()
