@@ -31,6 +31,7 @@ from celeriac.retry import RetryOptions
 from celeriac.routing import Route, Router
 from celeriac.sender import Batch, Sender
 from celeriac.settings import Settings
+from celeriac.signing import Signer
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
 from celeriac.topology import Exchange, Queue, Topology
 
@@ -51,7 +52,7 @@ LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 logger = logging.getLogger("celeriac")
 
 DEFAULT_QUEUE = "celeriac"
-TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
+TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started", "typing", "result_serializer")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
 
@@ -107,7 +108,13 @@ class App:
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
         self.tasks = TaskRegistry()
         self.plugins = Plugins()
-        self.codecs = Codecs()
+        self.codecs = Codecs(
+            accept=self.conf.accept_content,
+            serializer=self.conf.task_serializer,
+            result_serializer=self.conf.result_serializer,
+            find=self.plugins.serializer,
+            signer=Signer(self.conf.signing_keys),
+        )
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
@@ -143,8 +150,9 @@ class App:
         Args:
             fn: a ``def`` or ``async def`` function; it stays callable.
             **options: ``name`` (default: module and function), ``bind`` (the function's first argument is the task),
-                ``acks_late``, ``ignore_result``, ``track_started``, the options about retries (see
-                `celeriac.retry.RetryOptions`), and any call option as the task's default (see `CallOptions`).
+                ``acks_late``, ``ignore_result``, ``track_started``, ``result_serializer``, ``typing`` (false: the
+                annotations are not looked at), the options about retries (see `celeriac.retry.RetryOptions`), and any
+                call option as the task's default (see `CallOptions`).
 
         Raises:
             UnknownOption: an option of an unknown name, with a did-you-mean.

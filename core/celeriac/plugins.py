@@ -1,4 +1,6 @@
-"""What is plugged in: transports and result stores by URL scheme, from installed distributions and from the program.
+"""What is plugged in, from installed distributions and from the program.
+
+Transports and result stores come by URL scheme, serializers by content type.
 
 pluggy registers; it never stands on the path of a message.
 """
@@ -16,7 +18,8 @@ from urllib.parse import urlsplit
 import pluggy
 
 from celeriac import hookspecs
-from celeriac.errors import ConfigurationError, PluginError
+from celeriac.codec import short_name
+from celeriac.errors import ConfigurationError, PluginError, did_you_mean
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
 from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
@@ -24,7 +27,10 @@ from celeriac.transport_helpers import masked
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from celeriac.codec import Codec
+
 GROUP = "celeriac"
+T = TypeVar("T")
 PortT = TypeVar("PortT", Transport, ResultStore)
 
 
@@ -92,6 +98,25 @@ class Plugins:
         """Return each URL scheme's result-store factory."""
         return self._merged(self._hook.celeriac_result_stores())
 
+    def serializers(self) -> dict[str, Callable[[], Codec]]:
+        """Return each content type's codec factory; that of JSON is not among them."""
+        return self._merged(self._hook.celeriac_serializers(), "content type")
+
+    def serializer(self, name: str) -> Codec:
+        """Return the codec of a content type, or of its short name: ``msgpack`` for ``application/x-msgpack``.
+
+        Raises:
+            ConfigurationError: no plugin has it.
+            PluginError: its driver is missing.
+        """
+        found = self.serializers()
+        by_name = {"json": None, **{short_name(kind): factory for kind, factory in found.items()}, **found}
+        factory = by_name.get(name)
+        if factory is None:
+            hint = did_you_mean(name, by_name)
+            raise ConfigurationError(f"no serializer {name!r}; there are {', '.join(sorted(by_name))}{hint}")
+        return self._made(f"serializer {name}", factory)
+
     def transport(self, url: str) -> type[Transport]:
         """Return the transport class for ``url``.
 
@@ -115,13 +140,23 @@ class Plugins:
         return self._manager.hook
 
     @staticmethod
-    def _merged(answers: list[Any]) -> dict[str, Any]:
+    def _merged(answers: list[Any], what: str = "scheme") -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for answer in answers:
             for scheme, factory in answer.items():
                 if merged.setdefault(scheme, factory) is not factory:
-                    raise PluginError(f"two plugins claim the scheme {scheme!r}; uninstall one of them")
+                    raise PluginError(f"two plugins claim the {what} {scheme!r}; uninstall one of them")
         return merged
+
+    @staticmethod
+    def _made(what: str, factory: Callable[[], T]) -> T:
+        try:
+            return factory()
+        except ImportError as error:
+            missing = error.name or str(error)
+            raise PluginError(
+                f"the {what} needs {missing!r}, which is not installed; pip install '{_extra(factory)}'"
+            ) from error
 
     def _find(
         self, what: str, url: str, found: dict[str, Callable[[], type[PortT]]], port: type[PortT], contract: int
@@ -131,14 +166,7 @@ class Plugins:
             raise ConfigurationError(f"{masked(url)!r} is no {what} URL; write scheme://..., say sqlite:///celeriac.db")
         if scheme not in found:
             raise ConfigurationError(self._unknown(what, scheme, sorted(found)))
-        try:
-            cls = found[scheme]()
-        except ImportError as error:
-            missing = error.name or str(error)
-            raise PluginError(
-                f"the {what} {scheme}:// needs {missing!r}, which is not installed; "
-                f"pip install '{_extra(found[scheme])}'"
-            ) from error
+        cls = self._made(f"{what} {scheme}://", found[scheme])
         if not (isinstance(cls, type) and issubclass(cls, port)):
             raise PluginError(f"the plugin for {scheme}:// gave {cls!r}, which is no {port.__name__}")
         if cls.contract != contract:

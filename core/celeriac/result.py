@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from celeriac.client import Client
     from celeriac.deferred import Pending
     from celeriac.results import ResultRecord
+    from celeriac.task import Task
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)  # noqa: PLC0105 - one letter, as everywhere for type variables
@@ -31,16 +32,20 @@ class AsyncResult(Generic[R]):
         id: the task's id.
     """
 
-    def __init__(self, task_id: str, client: Client, pending: Pending | None = None) -> None:
+    def __init__(
+        self, task_id: str, client: Client, task: Task[..., Any] | None = None, pending: Pending | None = None
+    ) -> None:
         """Name the task; `App.AsyncResult` is how to make one from an id.
 
         Args:
             task_id: the task's id.
             client: of this process.
+            task: says what its result is; without it a result is plain data.
             pending: its message, if nobody has waited for its confirm: asking for the result does.
         """
         self.id = task_id
         self._client = client
+        self._task = task
         self._pending = pending
         self._final: ResultRecord | None = None
 
@@ -136,6 +141,8 @@ class AsyncResult(Generic[R]):
             UnknownTask: the store never saw this id, or has forgotten it.
             TaskRevoked: it was revoked, or had expired.
             TaskError: it failed with an exception whose class is not known here; otherwise that exception itself.
+            DecodeError: its content type is not accepted; an `UntrustedMessage` where its signature is not ours.
+            ValidationError: it is not what the task says that it returns.
         """
         _may_wait(allow_join=allow_join)
         return self._outcome(self._run(self._wait(timeout)), propagate=propagate)
@@ -202,7 +209,11 @@ class AsyncResult(Generic[R]):
         return error  # type: ignore[return-value]
 
     def _value(self, record: ResultRecord) -> Any:
-        return self._here.codecs.decode(record.body, record.content_type, record.content_encoding)
+        codecs = self._here.codecs
+        if record.state not in states.FINAL:
+            return codecs.json.decode(record.body)
+        types = None if self._task is None else self._task.types
+        return codecs.decode_result(record.body, record.content_type, record.content_encoding, self.id, types)
 
     def _error(self, record: ResultRecord) -> BaseException:
         data = ErrorData.decode(record.body)
