@@ -19,7 +19,6 @@ from uuid import uuid4
 
 from celeriac.client import Client
 from celeriac.clock import SystemClock
-from celeriac.codec import Codecs
 from celeriac.connection import Connection
 from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.locator import Locator, default_file, is_importing
@@ -31,7 +30,7 @@ from celeriac.retry import RetryOptions
 from celeriac.routing import Route, Router
 from celeriac.sender import Batch, Sender
 from celeriac.settings import Settings
-from celeriac.signing import Signer
+from celeriac.submit import Submits, declare
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
 from celeriac.topology import Exchange, Queue, Topology
 
@@ -56,7 +55,7 @@ TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started", "
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
 
-class App:
+class App(Submits):
     """A program's tasks, queues and settings.
 
     Constructing one opens nothing: no socket, file or thread. Several live in one process; every public method may be
@@ -108,13 +107,7 @@ class App:
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
         self.tasks = TaskRegistry()
         self.plugins = Plugins()
-        self.codecs = Codecs(
-            accept=self.conf.accept_content,
-            serializer=self.conf.task_serializer,
-            result_serializer=self.conf.result_serializer,
-            find=self.plugins.serializer,
-            signer=Signer(self.conf.signing_keys),
-        )
+        self.codecs = self.plugins.codecs(self.conf)
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
@@ -131,6 +124,7 @@ class App:
         self._lock = threading.RLock()
         self._scope = uuid4().hex
         self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+        declare(self)
 
     def __repr__(self) -> str:
         """Return ``<App main:0x...>``."""

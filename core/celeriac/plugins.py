@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import pluggy
 
 from celeriac import hookspecs
-from celeriac.codec import short_name
+from celeriac.codec import Codecs, short_name
 from celeriac.errors import ConfigurationError, PluginError, did_you_mean
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
+from celeriac.signing import Signer
 from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.codec import Codec
+    from celeriac.settings import Settings
 
 GROUP = "celeriac"
 T = TypeVar("T")
@@ -116,6 +118,16 @@ class Plugins:
             hint = did_you_mean(name, by_name)
             raise ConfigurationError(f"no serializer {name!r}; there are {', '.join(sorted(by_name))}{hint}")
         return self._made(f"serializer {name}", factory)
+
+    def codecs(self, settings: Settings) -> Codecs:
+        """Return the codecs that ``settings`` name; none is loaded yet."""
+        return Codecs(
+            accept=settings.accept_content,
+            serializer=settings.task_serializer,
+            result_serializer=settings.result_serializer,
+            find=self.serializer,
+            signer=Signer(settings.signing_keys),
+        )
 
     def transport(self, url: str) -> type[Transport]:
         """Return the transport class for ``url``.

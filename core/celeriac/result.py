@@ -145,13 +145,13 @@ class AsyncResult(Generic[R]):
             ValidationError: it is not what the task says that it returns.
         """
         _may_wait(allow_join=allow_join)
-        return self._outcome(self._run(self._wait(timeout)), propagate=propagate)
+        return self.outcome(self._run(self.final(timeout)), propagate=propagate)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
         """Wait for the result from a coroutine; as `get`."""
         _may_wait(allow_join=allow_join)
-        future = self._here.portal.start(self._wait(timeout))
-        return self._outcome(await asyncio.wrap_future(future), propagate=propagate)
+        future = self._here.portal.start(self.final(timeout))
+        return self.outcome(await asyncio.wrap_future(future), propagate=propagate)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result, as `aget` without a timeout."""
@@ -187,7 +187,8 @@ class AsyncResult(Generic[R]):
             self._final = record
         return self._final
 
-    async def _wait(self, timeout: float | None) -> ResultRecord:
+    async def final(self, timeout: float | None = None) -> ResultRecord:
+        """Return the final record, on the portal's loop; raises as `get` where there is none."""
         if self._final is None:
             try:
                 async with asyncio.timeout(timeout):
@@ -200,7 +201,8 @@ class AsyncResult(Generic[R]):
                 raise ResultTimeout(f"no result of {self.id} within {timeout} s") from None
         return self._final
 
-    def _outcome(self, record: ResultRecord, *, propagate: bool) -> R:
+    def outcome(self, record: ResultRecord, *, propagate: bool = True) -> R:
+        """Return what a final record says; raises as `get`."""
         if record.state == states.SUCCESS:
             return self._value(record)  # type: ignore[no-any-return]
         error = self._error(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -59,6 +59,22 @@ class Sender:
             return AsyncResult(message.id, client, task, deferred.send(message))
         raise_for([message], client.publisher.publish([message]).result())
         return AsyncResult(message.id, client, task)
+
+    def send_alone(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: CallOptions,
+        task: Task[..., Any],
+    ) -> AsyncResult[Any]:
+        """Send one task at once; as `send`, whatever batch is open here."""
+
+        def send() -> AsyncResult[Any]:
+            _batch.set(None)
+            return self.send(name, args, kwargs, options, task)
+
+        return copy_context().run(send)
 
     async def asend(
         self,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.converters.base import Converter, Invalid, expected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Find = Callable[[Any], Converter]
 
@@ -45,9 +45,12 @@ class _Fields(Converter):
         """Return the names of the fields that travel."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def _required(self) -> frozenset[str]:
-        """The names of the fields that must be there."""
+        return frozenset(self._needed())
+
+    def _needed(self) -> Iterable[str]:
+        """Return the names of the fields that must be there."""
         raise NotImplementedError
 
     def _loaded(self, plain: Any) -> dict[str, Any]:
@@ -77,14 +80,13 @@ class DataclassOf(_Fields):
         parameters = signature(self._cls).parameters.values()
         return [each.name for each in parameters if each.default is each.empty and each.name not in names]
 
-    @cached_property
-    def _required(self) -> frozenset[str]:
+    def _needed(self) -> Iterable[str]:
         nothing = dataclasses.MISSING
-        return frozenset(
+        return [
             field.name
             for field in dataclasses.fields(self._cls)
             if field.init and field.default is nothing and field.default_factory is nothing
-        )
+        ]
 
     def _names(self) -> list[str]:
         return [field.name for field in dataclasses.fields(self._cls) if field.init]
@@ -117,8 +119,7 @@ class TypedDictOf(_Fields):
         """Return a dict of values."""
         return self._loaded(plain)
 
-    @property
-    def _required(self) -> frozenset[str]:
+    def _needed(self) -> Iterable[str]:
         return self._cls.__required_keys__  # type: ignore[attr-defined,no-any-return] # of every typed dict
 
     def _item(self, name: str, item: Any) -> Any:

@@ -65,8 +65,9 @@ def converter_for(annotation: Any, bound: Mapping[Any, Any] | None = None) -> Co
         return OneOf(args, lambda choice: converter_for(type(choice)).dump(choice))
     if isinstance(annotation, typing.NewType):
         return converter_for(annotation.__supertype__)
-    if hasattr(annotation, "__value__") and not isinstance(annotation, type):  # `type X = ...`, from 3.12
-        return converter_for(annotation.__value__)
+    aliased = None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
+    if aliased is not None:  # `type X = ...`, from 3.12
+        return converter_for(aliased)
     container = _container(origin or annotation, args)
     if container is not None:
         return container
@@ -113,10 +114,10 @@ def _class(cls: type) -> Converter:
         return EnumOf(cls)
     if issubclass(cls, PurePath):
         return PathOf(Path if cls is Path else cls)
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    names = getattr(cls, "_fields", None) if issubclass(cls, tuple) else None
+    if names is not None:
         hints = hints_of(cls)
-        items = [converter_for(hints.get(name, Any)) for name in cls._fields]
-        return FixedTuple(cls, items, cls._make)  # type: ignore[attr-defined] # of every named tuple
+        return FixedTuple(cls, [converter_for(hints.get(name, Any)) for name in names], lambda items: cls(*items))
     return ANYTHING
 
 
