@@ -6,7 +6,7 @@ text and bytes apart (``use_bin_type``). A value of a type that MessagePack has 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -29,10 +29,9 @@ class MsgpackCodec:
             EncodeError: names where in the value the culprit is, if JSON cannot carry it either.
         """
         try:
-            packed: bytes = msgpack.packb(value, default=typed_value, use_bin_type=True)
+            return cast("bytes", msgpack.packb(value, default=typed_value, use_bin_type=True))
         except Exception as error:  # __json__ is user code
             raise self._blame(value, error) from error
-        return packed
 
     def decode(self, data: bytes) -> Any:
         """Return the value.

@@ -1,4 +1,4 @@
-"""List the brokers and result stores that are installed.
+"""List the brokers, result stores and serializers that are installed.
 
 example: celeriac plugins
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from celeriac.plugins import Plugins, PortT
+    from celeriac.plugins import Plugins
 
-HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "CONTRACT", "STATUS")
+HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "SERIALIZERS", "CONTRACT", "STATUS")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,20 +43,21 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
 
 
 def _rows(plugins: Plugins) -> list[dict[str, Any]]:
-    transports, stores = plugins.transports(), plugins.result_stores()
+    transports, stores, codecs = plugins.transports(), plugins.result_stores(), plugins.serializers()
     rows = []
     for installed in plugins.installed:
         about = {"name": installed.name, "distribution": installed.distribution, "version": installed.version}
         brokers, results = _take(transports, installed.module), _take(stores, installed.module)
-        rows.append({**about, **_judged(plugins, brokers, results, installed.error)})
-    if transports or stores:
+        written = _take(codecs, installed.module)
+        rows.append({**about, **_judged(plugins, brokers, results, written, installed.error)})
+    if transports or stores or codecs:
         about = {"name": "registered", "distribution": "the App", "version": "-"}
-        rows.append({**about, **_judged(plugins, sorted(transports), sorted(stores), None)})
+        rows.append({**about, **_judged(plugins, sorted(transports), sorted(stores), sorted(codecs), None)})
     return rows
 
 
-def _take(found: dict[str, Callable[[], type[PortT]]], module: str) -> list[str]:
-    """Take out of ``found``, and return, the schemes that come from ``module`` or from inside it."""
+def _take(found: dict[str, Callable[[], Any]], module: str) -> list[str]:
+    """Take out of ``found``, and return, the schemes and content types that come from ``module`` or from inside it."""
     schemes = [
         scheme
         for scheme, factory in found.items()
@@ -67,16 +68,21 @@ def _take(found: dict[str, Callable[[], type[PortT]]], module: str) -> list[str]
     return sorted(schemes)
 
 
-def _judged(plugins: Plugins, brokers: list[str], stores: list[str], error: str | None) -> Mapping[str, Any]:
+def _judged(
+    plugins: Plugins, brokers: list[str], stores: list[str], serializers: list[str], error: str | None
+) -> Mapping[str, Any]:
     contracts: set[int] = set()
     try:
         contracts |= {plugins.transport(f"{scheme}://").contract for scheme in brokers}
         contracts |= {plugins.result_store(f"{scheme}://").contract for scheme in stores}
+        for content_type in serializers:
+            plugins.serializer(content_type)
     except PluginError as problem:
         error = error or str(problem)
-    return {"brokers": brokers, "result_stores": stores, "contracts": sorted(contracts), "error": error}
+    about = {"brokers": brokers, "result_stores": stores, "serializers": serializers}
+    return {**about, "contracts": sorted(contracts), "error": error}
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:
-    lists = [", ".join(map(str, row[name])) or "-" for name in ("brokers", "result_stores", "contracts")]
+    lists = [", ".join(map(str, row[name])) or "-" for name in ("brokers", "result_stores", "serializers", "contracts")]
     return [row["name"], row["distribution"], row["version"], *lists, row["error"] or "ok"]

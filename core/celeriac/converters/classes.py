@@ -95,6 +95,8 @@ class DataclassOf(_Fields):
         """Return its fields."""
         if type(value) is not self._cls:
             raise expected(self._cls.__qualname__, value)
+        if self._wanted:
+            raise Invalid(f"{self._cls.__qualname__} keeps no {', '.join(self._wanted)}, which __init__ wants")
         return {name: _step(converter.dump, getattr(value, name), name) for name, converter in self._converters.items()}
 
     def load(self, plain: Any) -> Any:

@@ -94,7 +94,7 @@ class Float(Converter):
 
 
 class Duration(Converter):
-    """``timedelta``, as seconds; exact to the microsecond up to 285 years."""
+    """``timedelta``, as seconds; exact to the microsecond up to 272 years."""
 
     def dump(self, value: Any) -> float:
         """Return the seconds."""
@@ -107,8 +107,8 @@ class Duration(Converter):
         if not isinstance(plain, float | int):
             raise expected("seconds", plain)
         try:
-            return timedelta(seconds=plain)
-        except (OverflowError, ValueError):
+            return timedelta(microseconds=round(Decimal(repr(plain)).scaleb(6)))  # a float's own product would be off
+        except (ArithmeticError, ValueError):
             raise Invalid("the number of seconds is too large for a timedelta") from None
 
 
