@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgpack
 
 from celeriac.errors import DecodeError, EncodeError
-from celeriac.json_codec import JSON, JsonCodec, revive, typed_value
+from celeriac.json_codec import JSON, JsonCodec, UncarriableError, revive, typed_value
 
 _AS_DATETIME = 3  # what msgpack's ``timestamp`` calls aware moments
 
@@ -29,7 +29,7 @@ class MsgpackCodec:
             EncodeError: names where in the value the culprit is, if JSON cannot carry it either.
         """
         try:
-            return cast("bytes", msgpack.packb(value, default=typed_value, use_bin_type=True))
+            return cast("bytes", msgpack.packb(value, default=_typed_value, use_bin_type=True))
         except Exception as error:  # __json__ is user code
             raise self._blame(value, error) from error
 
@@ -62,6 +62,12 @@ class MsgpackCodec:
         return EncodeError(
             f"it cannot be carried as {self.content_type}: {type(error).__name__}: {error}", root="value"
         )
+
+
+def _typed_value(value: Any) -> Any:
+    if isinstance(value, int):
+        raise UncarriableError("an integer has 64 bits at most; pass it as text or as a Decimal")
+    return typed_value(value)
 
 
 def _refuse_extension(code: int, data: bytes) -> Any:

@@ -213,7 +213,9 @@ REFUSED_AT_SEND = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "where", "words"), REFUSED_AT_SEND, ids=lambda each: f"{each}"[:40])
+@pytest.mark.parametrize(
+    ("annotation", "value", "where", "words"), REFUSED_AT_SEND, ids=map(str, range(len(REFUSED_AT_SEND)))
+)
 def test_what_is_not_as_annotated_is_refused_with_the_way_to_it(annotation, value, where, words):
     with pytest.raises(Invalid) as caught:
         converter_for(annotation).dump(value)
@@ -248,7 +250,9 @@ REFUSED_AT_RECEIVE = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "plain", "where", "words"), REFUSED_AT_RECEIVE, ids=lambda each: f"{each}"[:40])
+@pytest.mark.parametrize(
+    ("annotation", "plain", "where", "words"), REFUSED_AT_RECEIVE, ids=map(str, range(len(REFUSED_AT_RECEIVE)))
+)
 def test_what_comes_and_is_not_as_annotated_is_refused(annotation, plain, where, words):
     with pytest.raises(Invalid) as caught:
         converter_for(annotation).load(plain)
@@ -292,7 +296,7 @@ models = st.builds(
     at=st.datetimes(timezones=st.just(UTC)),
     theAlias=texts,
 )
-durations = st.timedeltas(timedelta(days=-100_000), timedelta(days=100_000))
+durations = st.timedeltas(timedelta(days=-99_000), timedelta(days=99_000))
 pairs = st.tuples(st.sampled_from(Colour), durations)
 generated = [
     (list[Order], st.lists(orders, max_size=2)),
