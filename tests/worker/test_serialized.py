@@ -103,7 +103,6 @@ class Bomb:
 @pytest.fixture(autouse=True)
 def nothing_loaded() -> Any:
     Bomb.loaded.clear()
-    yield
 
 
 # --- trusted ----------------------------------------------------------------------------------------------------------
@@ -233,11 +232,8 @@ def test_it_lives_through_copies_returns_and_replays(app):
     counted = resend(message, own=replace(header.own, crashes=1, lost=3), queue=QUEUE, not_before=moment)
     dead = dead_letter(delivered(counted), DeadLetter(reason="crashed"), moment)
     replayed = DeadMessage(dead, QUEUE).sent_back(moment)
-    for copy in (
-        counted,
-        replayed,
-        DeadMessage(dead_letter(delivered(replayed), DeadLetter(reason="lost"), moment), QUEUE).sent_back(moment),
-    ):
+    twice = DeadMessage(dead_letter(delivered(replayed), DeadLetter(reason="lost"), moment), QUEUE).sent_back(moment)
+    for copy in (counted, replayed, twice):
         assert result_of(app, message.id, run(app, delivered(copy))) == 42
 
 
@@ -327,9 +323,7 @@ def test_through_a_worker_and_its_dead_letters():
         message = message_of(app, Bomb, Bomb())
         forged = replace(message, body=pickle.dumps([[print, "got you"], {}, None]))
         app.client.portal.run(asyncio.wait_for(_publish(app, forged), 20))
-        with pytest.raises(
-            TaskError, match=r"celeriac.submit is a dead letter \(untrusted\): no key of ours has signed"
-        ):
+        with pytest.raises(TaskError, match=r"celeriac.submit is a dead letter \(untrusted\): no key of ours"):
             app.AsyncResult(message.id).get(timeout=20)
         assert app.submit(lambda: 42).get(timeout=20) == 42, "the worker lives"
     app.close()
