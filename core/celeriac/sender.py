@@ -52,11 +52,12 @@ class Sender:
         if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
             return AsyncResult(message.id, client, task)
-        client.portal.may_block()
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
+                client.portal.may_block()
                 crowd.exception()
             return AsyncResult(message.id, client, task, deferred.send(message))
+        client.portal.may_block()
         raise_for([message], client.publisher.publish([message]).result())
         return AsyncResult(message.id, client, task)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -31,6 +32,7 @@ OPTIONS: dict[str, Any] = {
     "track_started": True,
     "typing": False,
 }
+DEFERRED = {"publish_confirm": "deferred"}  # what the broker did not take, the future then raises
 
 
 class Submits:
@@ -75,7 +77,8 @@ class Submits:
         self._call(max, (), {}, options)
 
         def send(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> AsyncResult[Any]:
-            return self.sender.send_alone(*self._call(fn, args, kwargs, options))
+            how = DEFERRED if _in_a_loop() else {}
+            return self.sender.send_alone(*self._call(fn, args, kwargs, {**how, **options}))
 
         return TaskExecutor(cast("App", self), send)
 
@@ -98,6 +101,15 @@ class Submits:
         name = COROUTINE_TASK if iscoroutinefunction(fn) else TASK
         task = app.tasks[name]
         return name, (fn, *args), kwargs, task.defaults.with_(options or {}), task
+
+
+def _in_a_loop() -> bool:
+    """Return whether to wait for a confirm here would hold up a running loop, as in ``loop.run_in_executor``."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def opted_in(app: App) -> bool:
