@@ -117,7 +117,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def celery_python() -> Path:
-    """The Python of an environment with a real Celery its Redis driver and its codecs; made at the first use."""
+    """The Python of an environment with a real Celery, its Redis driver and its codecs; made at the first use."""
     python = CELERY_ENVIRONMENT / "bin" / "python"
     CELERY_ENVIRONMENT.parent.mkdir(exist_ok=True)
     with CELERY_ENVIRONMENT.with_suffix(".lock").open("w") as lock:
