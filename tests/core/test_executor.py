@@ -375,7 +375,10 @@ import sys, time
 from celeriac import App
 app = App("shop", broker="memory://", accept_content=["json", "cloudpickle"], signing_keys=["{KEY}"])
 with app.run_worker() as worker:
-    app.executor().submit(time.sleep, 0.3).add_done_callback(lambda f: print("done", f.result(), flush=True))
+    future = app.executor().submit(time.sleep, 0.3)
+    future.add_done_callback(lambda f: print("done", f.result(), flush=True))
+    while not future.running():  # what has begun, the worker lets finish
+        time.sleep(0.01)
     print("leaving", flush=True)
 """
     done = subprocess.run(
