@@ -15,7 +15,7 @@ from witness import until
 from worker_process import PROGRAMS, WorkerProcess
 
 from celeriac.dead import DeadLetters
-from celeriac.errors import TaskError, ValidationError
+from celeriac.errors import TaskError, UntrustedMessage, ValidationError
 
 PATIENCE = 30
 KEY, OTHER = "the key of the shop, 32 bytes long", "another key, as long as the first"
@@ -35,9 +35,11 @@ class Trace:
         return [int(line) for line in self.path.read_text().split()] if self.path.exists() else []
 
 
-@pytest.fixture
-def broker(tmp_path):
-    return f"sqlite:///{tmp_path}/celeriac.db"
+@pytest.fixture(params=["sqlite", "amqp"])
+def broker(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/celeriac.db"
+    return request.getfixturevalue("amqp_url")
 
 
 @pytest.fixture
@@ -177,8 +179,9 @@ def test_keys_are_rotated_and_what_died_of_it_is_sent_back(carrying, broker):
         (letter,) = DeadLetters(app).replay(everything=True)
         assert letter.id == result.id
         running.until(f"{letter.task}[{letter.id}] succeeded")
-        with pytest.raises(Exception, match="no key of ours has signed this result"):
-            app.AsyncResult(result.id).get(timeout=PATIENCE)  # this caller has the old key alone
+        if broker.startswith("sqlite"):  # a mailbox has nothing for a second look
+            with pytest.raises(UntrustedMessage, match="no key of ours has signed this result"):
+                app.AsyncResult(result.id).get(timeout=PATIENCE)  # this caller has the old key alone
 
 
 def test_an_executor_of_processes(carrying, broker):

@@ -27,7 +27,7 @@ _VALUE = "__value__"
 _ENVELOPE = {_TYPE, _VALUE}
 _DEEPEST = 200
 _DEEPEST_SHOWN = 6
-_NO_WORKFLOW = b'{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
+_NO_WORKFLOW = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
 class JsonCodec:
@@ -59,8 +59,8 @@ class JsonCodec:
             EncodeError: its path begins with 0 in ``args``, with 1 in ``kwargs``.
         """
         try:
-            named = _encode(kwargs).encode("ascii") if kwargs else b"{}"
-            return b"[%b, %b, %b]" % (_encode(args).encode("ascii"), named, _NO_WORKFLOW)
+            named = _encode(kwargs) if kwargs else "{}"
+            return f"[{_encode(args)}, {named}, {_NO_WORKFLOW}]".encode("ascii")
         except Exception as error:  # as above
             raise _blame((args, kwargs), error) from error
 

@@ -1,8 +1,10 @@
 import bz2
 import json
 import lzma
+import sys
 import zlib
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import given
@@ -77,6 +79,7 @@ COMPRESSORS = {
     "application/x-gzip": zlib.compress,
     "application/x-bz2": bz2.compress,
     "application/x-lzma": lzma.compress,
+    "application/zstd": import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd").compress,
 }
 
 

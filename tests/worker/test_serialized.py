@@ -329,6 +329,34 @@ def test_through_a_worker_and_its_dead_letters():
     app.close()
 
 
+def test_a_worker_that_accepts_code_alone_runs_nothing_that_is_not_signed():
+    app = App(
+        "shop",
+        broker="memory://",
+        accept_content=["cloudpickle"],
+        task_serializer="cloudpickle",
+        result_serializer="cloudpickle",
+        signing_keys=[KEY],
+    )
+
+    @app.task(name="shop.plain")
+    def plain(x: int) -> int:
+        return x
+
+    with app.run_worker(concurrency=1):
+        assert plain.delay(1).get(timeout=20) == 1
+        message = app.sender._message(plain.name, (1,), {}, plain.defaults, plain)
+        for changed in (
+            replace(message, body=b"[[1], {}, null]", content_type="application/json", content_encoding="utf-8"),
+            without_signature(message),
+        ):
+            app.client.portal.run(asyncio.wait_for(_publish(app, changed), 20))
+            with pytest.raises(TaskError, match=r"dead letter \((undecodable|untrusted)\)"):
+                app.AsyncResult(message.id).get(timeout=20)
+            app.client.portal.run(app.client.forget([message.id]))
+    app.close()
+
+
 async def _publish(app: App, message: Message) -> None:
     await app.client.connection.ready()
     await app.client.connection.declare([QUEUE])

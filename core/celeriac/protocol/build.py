@@ -221,7 +221,7 @@ def pack(
         MessageTooLarge: no worker would decompress so much.
     """
     codec = codecs.encoder(serializer)
-    is_code = carries_code(codec)
+    is_code = codec is not codecs.json and carries_code(codec)
     if types is not None:
         plain = types.dump(args, kwargs)
         if not is_code:
