@@ -30,6 +30,7 @@ class AsyncResult(Generic[R]):
 
     Attributes:
         id: the task's id.
+        task: what its result is typed by; ``None`` where only the id is known, and the result is plain data.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class AsyncResult(Generic[R]):
         """
         self.id = task_id
         self._client = client
-        self._task = task
+        self.task = task
         self._pending = pending
         self._final: ResultRecord | None = None
 
@@ -214,7 +215,7 @@ class AsyncResult(Generic[R]):
         codecs = self._here.codecs
         if record.state not in states.FINAL:
             return codecs.json.decode(record.body)
-        types = None if self._task is None else self._task.types
+        types = None if self.task is None else self.task.types
         return codecs.decode_result(record.body, record.content_type, record.content_encoding, self.id, types)
 
     def _error(self, record: ResultRecord) -> BaseException:

@@ -311,7 +311,7 @@ def test_a_caller_of_another_version_is_told(app):
     def version() -> Order: ...
 
     result = app.AsyncResult("1")
-    result._task = version
+    result.task = version
     record = ResultRecord(task_id="1", attempt=1, state="SUCCESS", body=b'{"model": {"number": null}}')
     with pytest.raises(ValidationError, match=r"shop.version: result.model.number: Input should be a valid integer"):
         result.outcome(record)

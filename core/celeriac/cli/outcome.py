@@ -30,6 +30,8 @@ def wait_and_show(result: AsyncResult[Any], arguments: argparse.Namespace) -> in
     error = value if isinstance(value, BaseException) and state != states.SUCCESS else None
     trace = result.traceback if error is not None and arguments.traceback else None
     if arguments.json:
+        if error is None and value is not None and result.task is not None and result.task.types is not None:
+            value = result.task.types.dump_result(value)
         shown = {"id": result.id, "state": state, "result": value if error is None else None}
         if error is not None:
             shown |= {"error": {"type": type(error).__name__, "message": str(error)}, "traceback": trace}
