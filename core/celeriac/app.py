@@ -162,6 +162,9 @@ class App(Submits):
         own["name"] = own.get("name") or self._name_of(fn)
         defaults = NO_OPTIONS.with_({name: value for name, value in options.items() if name in CALL_OPTIONS})
         retries = RetryOptions(**{name: value for name, value in options.items() if name in RETRY_OPTIONS})
+        for name in ("serializer", "result_serializer"):
+            if options.get(name) is not None:
+                self.conf.refuse_unread(name, options[name])
         cls = CoroutineTask if iscoroutinefunction(fn) else FunctionTask
         task: Task[..., Any] = cls(self, fn, defaults=defaults, retries=retries, **own)
         with self._lock:

@@ -241,8 +241,8 @@ def carries_code(codec: Codec) -> bool:
 
 
 def short_name(content_type: str) -> str:
-    """Return what a content type is called in settings: ``application/x-msgpack`` is ``msgpack``."""
-    return content_type.partition("/")[2].removeprefix("x-")
+    """Return what a content type is called in settings: ``application/x-msgpack`` is ``msgpack``, and so is that."""
+    return content_type.rpartition("/")[2].removeprefix("x-")
 
 
 def _unknown(name: str) -> Codec:

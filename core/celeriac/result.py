@@ -34,15 +34,15 @@ class AsyncResult(Generic[R]):
     """
 
     def __init__(
-        self, task_id: str, client: Client, task: Task[..., Any] | None = None, pending: Pending | None = None
+        self, task_id: str, client: Client, pending: Pending | None = None, task: Task[..., Any] | None = None
     ) -> None:
         """Name the task; `App.AsyncResult` is how to make one from an id.
 
         Args:
             task_id: the task's id.
             client: of this process.
-            task: says what its result is; without it a result is plain data.
             pending: its message, if nobody has waited for its confirm: asking for the result does.
+            task: says what its result is; without it a result is plain data.
         """
         self.id = task_id
         self._client = client

@@ -51,15 +51,15 @@ class Sender:
         message = self._message(name, args, kwargs, options, task)
         if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-            return AsyncResult(message.id, client, task)
+            return AsyncResult(message.id, client, task=task)
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
                 client.portal.may_block()
                 crowd.exception()
-            return AsyncResult(message.id, client, task, deferred.send(message))
+            return AsyncResult(message.id, client, deferred.send(message), task)
         client.portal.may_block()
         raise_for([message], client.publisher.publish([message]).result())
-        return AsyncResult(message.id, client, task)
+        return AsyncResult(message.id, client, task=task)
 
     def send_alone(
         self,
@@ -90,13 +90,13 @@ class Sender:
         message = self._message(name, args, kwargs, options, task)
         if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-            return AsyncResult(message.id, client, task)
+            return AsyncResult(message.id, client, task=task)
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
                 await asyncio.wait([asyncio.wrap_future(crowd)])
-            return AsyncResult(message.id, client, task, deferred.send(message))
+            return AsyncResult(message.id, client, deferred.send(message), task)
         raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
-        return AsyncResult(message.id, client, task)
+        return AsyncResult(message.id, client, task=task)
 
     def _deferred(self, client: Client, options: CallOptions) -> Deferred | None:
         """Return where a message is handed over that nobody waits for; ``None`` where its confirm is waited for.
@@ -126,7 +126,7 @@ class Sender:
         for future in pending:
             receipts += future.result()
         raise_for(messages, receipts)
-        return [AsyncResult(message.id, client, task) for message in messages]
+        return [AsyncResult(message.id, client, task=task) for message in messages]
 
     async def asend_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times from a coroutine; as `send_many`."""
@@ -144,12 +144,12 @@ class Sender:
         for future in pending:
             receipts += await future
         raise_for(messages, receipts)
-        return [AsyncResult(message.id, client, task) for message in messages]
+        return [AsyncResult(message.id, client, task=task) for message in messages]
 
     def _gather(self, batch: Batch, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         messages = [message for chunk in self._chunks(task, calls) for message in chunk]
         batch.messages += messages
-        return [AsyncResult(message.id, self._app.client, task) for message in messages]
+        return [AsyncResult(message.id, self._app.client, task=task) for message in messages]
 
     def _chunks(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> Iterator[list[Message]]:
         rest = iter(calls)

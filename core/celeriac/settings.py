@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from celeriac.codec import short_name
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
 from celeriac.protocol import compression_type
 from celeriac.signing import Secret
@@ -194,11 +195,19 @@ class Settings:
                 "the soft one comes first"
             )
         for name in ("task_serializer", "result_serializer"):
-            if getattr(self, name) not in self.accept_content:
-                raise ConfigurationError(
-                    f"{name}={getattr(self, name)!r} is not in accept_content={list(self.accept_content)}: nobody "
-                    "would read what it writes; add it there"
-                )
+            self.refuse_unread(name, getattr(self, name))
+
+    def refuse_unread(self, option: str, serializer: str) -> None:
+        """Refuse a serializer that is not accepted.
+
+        Raises:
+            ConfigurationError: names the ``option`` that asks for it.
+        """
+        if short_name(serializer) not in map(short_name, self.accept_content):
+            raise ConfigurationError(
+                f"{option}={serializer!r} is not in accept_content={list(self.accept_content)}: nobody would read what "
+                "it writes; add it there"
+            )
 
     @classmethod
     def resolve(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:

@@ -114,7 +114,7 @@ def _in_a_loop() -> bool:
 
 def opted_in(app: App) -> bool:
     """Return whether ``app`` accepts functions by value."""
-    return any(BY_VALUE in {name, short_name(name)} for name in app.conf.accept_content)
+    return BY_VALUE in map(short_name, app.conf.accept_content)
 
 
 def declare(app: App) -> None:

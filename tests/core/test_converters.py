@@ -24,6 +24,7 @@ from celeriac.json_codec import JsonCodec
 from celeriac_msgpack.codec import MsgpackCodec
 
 T = TypeVar("T")
+U = TypeVar("U")
 CODECS = [JsonCodec(), MsgpackCodec()]
 
 
@@ -102,6 +103,15 @@ class Struct(msgspec.Struct):
     days: dict[int, date]
 
 
+class Pair(msgspec.Struct, Generic[T, U]):
+    one: T
+    two: U
+
+
+class Many(pydantic.BaseModel, Generic[T]):
+    items: list[T]
+
+
 UserId = NewType("UserId", int)
 LINE = Line(Decimal("1.50"), frozenset({"new"}))
 ORDER = Order(uuid4(), [LINE], Colour.BLUE, Order(uuid4(), []))
@@ -143,6 +153,8 @@ TRAVEL = [
     (Model | None, None),
     (Struct, Struct(1, {3: date(2026, 5, 6)})),
     (dict[str, Struct], {"a": Struct(1, {})}),
+    (Pair[Line, int], Pair(LINE, 2)),
+    (Many[int], Many[int](items=[1])),
     (dict[int, Line], {1: LINE}),
     (dict[Colour, int], {Colour.RED: 1}),
     (dict[UUID, Decimal], {uuid4(): Decimal(1)}),
@@ -245,6 +257,7 @@ REFUSED_AT_RECEIVE = [
     (Model, {"number": object()}, "", "expected JSON for Model"),
     (Model, {"number": 1, "at": "2026-01-01", "lines": [{}]}, ".lines[0].price", "Field required"),
     (Struct, {"number": 1}, "", "missing required field `days`"),
+    (Pair[int, int], {"one": 1, "two": "x"}, ".two", "Expected `int`"),
     (Point, [1], "", "expected 2 items"),
     (Point, {}, "", "expected a list"),
 ]

@@ -104,6 +104,17 @@ def test_what_is_written_must_be_accepted(name):
         App(**{name: "msgpack"})
 
 
+@pytest.mark.parametrize("name", ["serializer", "result_serializer"])
+def test_what_a_task_writes_must_be_accepted_too(app, name):
+    with pytest.raises(ConfigurationError, match=f"{name}='msgpack' is not in accept_content"):
+        app.task(print, **{name: "msgpack"})
+
+
+def test_a_content_type_names_it_as_well():
+    app = App(accept_content=["application/json", "application/x-msgpack"], task_serializer="msgpack")
+    assert app.codecs.default.content_type == "application/x-msgpack"
+
+
 def test_only_what_is_accepted_is_decoded():
     body = MSGPACK.encode([[], {}, None])
     assert codecs("json", "msgpack").decode(body, "application/x-msgpack", "binary") == [[], {}, None]

@@ -168,9 +168,10 @@ class PydanticModel(Converter):
 class MsgspecStruct(Converter):
     """A msgspec struct, by msgspec's own conversion."""
 
-    def __init__(self, cls: Any) -> None:
-        """Take instances of ``cls``."""
+    def __init__(self, cls: Any, annotation: Any) -> None:
+        """Take instances of ``cls``; ``annotation`` is it, or what of a generic one is meant."""
         self._cls = cls
+        self._annotation = annotation
 
     def dump(self, value: Any) -> Any:
         """Return it as plain data; msgspec validates nothing that Python code makes, so it is read again."""
@@ -184,7 +185,7 @@ class MsgspecStruct(Converter):
         """Return a validated instance."""
         msgspec = sys.modules["msgspec"]
         try:
-            return msgspec.convert(plain, self._cls, str_keys=True)
+            return msgspec.convert(plain, self._annotation, str_keys=True)
         except msgspec.ValidationError as error:
             problem, _, where = str(error).partition(" - at `$")
             invalid = Invalid(problem)

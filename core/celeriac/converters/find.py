@@ -68,12 +68,17 @@ def converter_for(annotation: Any, bound: Mapping[Any, Any] | None = None) -> Co
     aliased = None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
     if aliased is not None:  # `type X = ...`, from 3.12
         return converter_for(aliased)
-    container = _container(origin or annotation, args)
-    if container is not None:
-        return container
+    return _container(origin or annotation, args) or _class_of(annotation, origin, args)
+
+
+def _class_of(annotation: Any, origin: Any, args: tuple[Any, ...]) -> Converter:
+    """Return the converter of a class, or of what of a generic one is meant."""
     if isinstance(origin, type) and is_dataclass(origin):
         return DataclassOf(origin, partial(hints_of, origin), partial(converter_for, bound=_bound(origin, args)))
-    return _class(annotation) if isinstance(annotation, type) and origin is None else ANYTHING
+    if isinstance(origin, type) and is_msgspec_struct(origin):
+        return MsgspecStruct(origin, annotation)
+    kind = annotation if origin is None else origin
+    return _class(kind) if isinstance(kind, type) else ANYTHING
 
 
 def _union(args: tuple[Any, ...]) -> Converter:
@@ -105,7 +110,7 @@ def _class(cls: type) -> Converter:
     if is_pydantic_model(cls):
         return PydanticModel(cls)
     if is_msgspec_struct(cls):
-        return MsgspecStruct(cls)
+        return MsgspecStruct(cls, cls)
     if is_dataclass(cls):
         return DataclassOf(cls, partial(hints_of, cls), converter_for)
     if typing.is_typeddict(cls):
