@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
 from typing import Optional
@@ -115,3 +116,37 @@ def test_a_secret_is_not_in_the_error():
         with pytest.raises(ValidationError) as caught:
             types_of(task).dump((), args)
         assert "open-sesame" not in str(caught.value)
+
+
+class Adder:
+    def __call__(self, x: int, y: int) -> int:
+        return x + y
+
+    def add(self, x: int, y: int) -> int:
+        return x + y
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@wraps(add)
+def logged(*args):
+    return add(*args)
+
+
+@pytest.mark.parametrize("fn", [Adder(), Adder().add, partial(add), partial(partial(add)), logged])
+def test_whatever_is_called_is_looked_at(fn):
+    types = types_of(fn)
+    assert types.dump((1, 2), {}) == ((1, 2), {})
+    assert types.dump_result(3) == 3
+    with pytest.raises(ValidationError, match="y: expected int"):
+        types.dump((1, "x"), {})
+    with pytest.raises(ValidationError, match="result: expected int"):
+        types.dump_result("x")
+
+
+@pytest.mark.parametrize("fn", [divmod, partial(divmod, 7), [].append])
+def test_what_says_nothing_takes_anything(fn):
+    assert types_of(fn).dump(("x",), {}) == (("x",), {})
+    assert types_of(fn).load_result("x") == "x"

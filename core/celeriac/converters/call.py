@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from inspect import Parameter, Signature, unwrap
+from functools import cached_property, partial
+from inspect import Parameter, Signature, isroutine, unwrap
 from typing import TYPE_CHECKING, Any
 
 from celeriac.converters.base import Invalid
@@ -66,7 +66,10 @@ class CallTypes:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return hints_of(unwrap(self._fn))
+        fn = unwrap(self._fn)
+        while isinstance(fn, partial):
+            fn = unwrap(fn.func)
+        return hints_of(fn if isroutine(fn) else type(fn).__call__)
 
     @cached_property
     def _result(self) -> Converter:

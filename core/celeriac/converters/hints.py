@@ -24,7 +24,12 @@ def _written(scope: Any) -> dict[str, Any]:
     if sys.version_info >= (3, 14):
         annotationlib = import_module("annotationlib")
         return dict(annotationlib.get_annotations(scope, format=annotationlib.Format.FORWARDREF))
-    return dict(vars(scope).get("__annotations__", {}) if isinstance(scope, type) else scope.__annotations__)
+    return dict(vars(scope).get("__annotations__", {}) if isinstance(scope, type) else _own(scope))
+
+
+def _own(scope: Any) -> dict[str, Any]:
+    """Return what a function is annotated with; built-in ones have nothing."""
+    return getattr(scope, "__annotations__", None) or {}
 
 
 def _evaluated(name: str, annotation: Any, scope: Any) -> Any:
