@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from celeriac import App
 from celeriac.codec import Codecs, short_name
-from celeriac.errors import ConfigurationError, DecodeError, EncodeError, PluginError, UntrustedMessage
+from celeriac.errors import ConfigurationError, DecodeError, EncodeError, PluginError, ProtocolError, UntrustedMessage
 from celeriac.hookspecs import hookimpl
 from celeriac.plugins import Plugins
 from celeriac.protocol import compression_type, decode_body, task_message
@@ -23,6 +23,7 @@ from celeriac_cloudpickle.codec import CloudpickleCodec
 from celeriac_msgpack.codec import MsgpackCodec
 
 KEY = Secret("the key of the shop, 32 bytes long")
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 MSGPACK, CLOUDPICKLE = MsgpackCodec(), CloudpickleCodec()
 
 
@@ -77,6 +78,14 @@ def test_a_missing_driver_is_named_with_what_to_install(make_app):
         app.codecs.load()
     with pytest.raises(PluginError, match="needs 'driver'"), app.run_worker():
         pass  # the worker does not start: no message is to find out
+
+
+@pytest.mark.parametrize("name", ["msgpack", "cloudpickle"])
+def test_the_extra_of_ours_is_named(monkeypatch, name):
+    monkeypatch.delitem(sys.modules, f"celeriac_{name}.codec")
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(PluginError, match=rf"needs '{name}', which is not installed; pip install 'celeriac\[{name}\]'"):
+        Plugins().serializer(name)
 
 
 def test_two_for_one_content_type_are_refused():
@@ -274,6 +283,16 @@ def test_what_is_compressed_comes_back(name):
 
 def test_celery_s_own_gzip_is_zlib():
     assert zlib.decompress(compress(b"abc", compression_type("gzip"))) == b"abc"
+
+
+def test_without_its_library_zstd_is_refused_at_the_call_and_set_aside_where_it_comes(monkeypatch, make_app):
+    body = compress(b"[[], {}, null]", "application/zstd")
+    monkeypatch.setitem(sys.modules, ZSTD, None)
+    app = make_app(task_compression="zstd")
+    app.task(print, name="print")
+    for read in (app.tasks["print"].delay, lambda: decompress(body, "application/zstd")):
+        with pytest.raises((PluginError, ProtocolError), match=r"pip install 'celeriac\[zstd\]'"):
+            read()
 
 
 def test_an_unknown_compression_has_a_did_you_mean(make_app):
