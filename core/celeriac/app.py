@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cached_property
 from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
+    from celeriac.codec import Codecs
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
     from celeriac.topology import Binding
@@ -68,7 +70,6 @@ class App(Submits):
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
         queues: the declared queues, the default one first.
         router: where tasks go.
-        codecs: how arguments and results are encoded.
         clock: where the time comes from.
     """
 
@@ -107,7 +108,6 @@ class App(Submits):
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
         self.tasks = TaskRegistry()
         self.plugins = Plugins()
-        self.codecs = self.plugins.codecs(self.conf)
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
@@ -124,7 +124,12 @@ class App(Submits):
         self._lock = threading.RLock()
         self._scope = uuid4().hex
         self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
-        declare(self)
+        declare(self, self.conf)
+
+    @cached_property
+    def codecs(self) -> Codecs:
+        """How arguments and results are encoded."""
+        return self.plugins.codecs(self.conf)
 
     def __repr__(self) -> str:
         """Return ``<App main:0x...>``."""
@@ -162,9 +167,6 @@ class App(Submits):
         own["name"] = own.get("name") or self._name_of(fn)
         defaults = NO_OPTIONS.with_({name: value for name, value in options.items() if name in CALL_OPTIONS})
         retries = RetryOptions(**{name: value for name, value in options.items() if name in RETRY_OPTIONS})
-        for name in ("serializer", "result_serializer"):
-            if options.get(name) is not None:
-                self.conf.refuse_unread(name, options[name])
         cls = CoroutineTask if iscoroutinefunction(fn) else FunctionTask
         task: Task[..., Any] = cls(self, fn, defaults=defaults, retries=retries, **own)
         with self._lock:

@@ -168,6 +168,8 @@ class Sender:
         task_id = options.task_id or str(uuid4())
         if not isinstance(task_id, str):
             raise ConfigurationError(f"{name}: task_id={task_id!r} is no text; give a string, or leave it out")
+        if options.serializer is not None:
+            settings.refuse_unread("serializer", options.serializer)
         address = self._address(name, options)
         not_before, expires = _moments(options, self._app.clock.now) if _is_timed(options) else (None, None)
         ignore_result = options.ignore_result

@@ -91,7 +91,7 @@ class Submits:
     ) -> Call:
         """Return the call of a task of ours that runs ``fn``."""
         app = cast("App", self)
-        if not opted_in(app):
+        if not opted_in(self.conf):
             raise ConfigurationError(
                 'code travels only where both ends opt in: App(accept_content=["json", "cloudpickle"], '
                 "signing_keys=[...]), the same keys for callers and workers"
@@ -112,14 +112,14 @@ def _in_a_loop() -> bool:
     return True
 
 
-def opted_in(app: App) -> bool:
-    """Return whether ``app`` accepts functions by value."""
-    return BY_VALUE in map(short_name, app.conf.accept_content)
+def opted_in(settings: Settings) -> bool:
+    """Return whether an App accepts functions by value."""
+    return BY_VALUE in map(short_name, settings.accept_content)
 
 
-def declare(app: App) -> None:
-    """Give ``app`` the tasks that run functions sent by value, if it accepts these."""
-    if opted_in(app):
+def declare(app: App, settings: Settings) -> None:
+    """Give ``app`` the tasks that run functions sent by value, if its ``settings`` accept these."""
+    if opted_in(settings):
         app.task(name=TASK, **OPTIONS)(_run)
         app.task(name=COROUTINE_TASK, **OPTIONS)(_run_async)
 

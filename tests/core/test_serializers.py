@@ -113,10 +113,17 @@ def test_what_is_written_must_be_accepted(name):
         App(**{name: "msgpack"})
 
 
-@pytest.mark.parametrize("name", ["serializer", "result_serializer"])
-def test_what_a_task_writes_must_be_accepted_too(app, name):
-    with pytest.raises(ConfigurationError, match=f"{name}='msgpack' is not in accept_content"):
-        app.task(print, **{name: "msgpack"})
+def test_what_a_call_writes_must_be_accepted_too(app):
+    task = app.task(print, name="print", serializer="msgpack")
+    with pytest.raises(ConfigurationError, match="serializer='msgpack' is not in accept_content"):
+        task.delay()
+    task.options(serializer="json").delay()
+
+
+def test_what_a_task_gives_must_be_accepted_where_a_worker_starts(app):
+    app.task(print, name="print", result_serializer="msgpack")
+    with pytest.raises(ConfigurationError, match="print: result_serializer='msgpack' is not in"), app.run_worker():
+        pass
 
 
 def test_a_content_type_names_it_as_well():

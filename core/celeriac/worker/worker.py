@@ -200,6 +200,9 @@ class Worker:
 def _refuse_unkept(app: App, options: WorkerOptions, pool: Pool) -> None:
     """Refuse limits that the pool does not keep, and content whose driver is missing: no message is to find out."""
     app.codecs.load()
+    for task in app.tasks.values():
+        if task.result_serializer is not None:
+            app.conf.refuse_unread(f"{task.name}: result_serializer", task.result_serializer)
     if pool.can_kill or options.soft_limits_only:
         return
     limited = [task.name for task in app.tasks.values() if task.defaults.time_limit is not None]
