@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, which change to the user rabbitmq
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
-CELERY = "celery[redis]==5.7.0"
+CELERY = ("celery[redis]==5.7.0", "msgpack", "backports.zstd; python_version < '3.14'")
 CELERY_ENVIRONMENT = Path(__file__).parent.parent / ".bench" / "celery"
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
@@ -117,15 +117,16 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def celery_python() -> Path:
-    """The Python of an environment with a real Celery and its Redis driver; made at the first use."""
+    """The Python of an environment with a real Celery, its Redis driver and its codecs; made at the first use."""
     python = CELERY_ENVIRONMENT / "bin" / "python"
     CELERY_ENVIRONMENT.parent.mkdir(exist_ok=True)
     with CELERY_ENVIRONMENT.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one run may want it
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", CELERY_ENVIRONMENT], check=True)
-        if subprocess.run([python, "-c", "import celery, redis"], capture_output=True, check=False).returncode:
-            subprocess.run([python, "-m", "pip", "install", "-q", CELERY], check=True)
+        ready = "import celery, redis, msgpack; from kombu.compression import get_encoder; get_encoder('zstd')"
+        if subprocess.run([python, "-c", ready], capture_output=True, check=False).returncode:
+            subprocess.run([python, "-m", "pip", "install", "-q", *CELERY], check=True)
     return python
 
 

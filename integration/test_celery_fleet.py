@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -14,6 +15,15 @@ from celeriac import App
 if TYPE_CHECKING:
     from pathlib import Path
 
+WRITTEN = [  # ways in which both sides can write arguments
+    {"compression": "gzip"},
+    {"compression": "zstd"},
+    {"compression": "bzip2"},
+    {"compression": "xz"},
+    {"serializer": "msgpack"},
+    {"serializer": "msgpack", "compression": "zstd"},
+]
+
 
 @pytest.fixture(params=["celery declares first", "celeriac declares first"])
 def first(request, celery_python, amqp_url):
@@ -22,9 +32,9 @@ def first(request, celery_python, amqp_url):
     return request.param
 
 
-def _celery(python: Path, url: str, what: str) -> str:
+def _celery(python: Path, url: str, *arguments: str) -> str:
     environment = {**os.environ, "SUMS_BROKER": url}
-    command = [str(python), "celery_side.py", what]
+    command = [str(python), "celery_side.py", *arguments]
     done = subprocess.run(
         command, cwd=PROGRAMS, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -35,11 +45,15 @@ def _celery(python: Path, url: str, what: str) -> str:
 def test_a_celery_client_is_answered_by_our_worker(celery_python, amqp_url, first):
     with WorkerProcess("fleet", amqp_url, "-c", "1") as worker:
         worker.ready()
-        assert _celery(celery_python, amqp_url, "send").splitlines() == ["5", "('boom', 42)"]
+        assert _celery(celery_python, amqp_url, "send", json.dumps(WRITTEN)).splitlines() == [
+            "5",
+            "('boom', 42)",
+            *["ääx"] * len(WRITTEN),
+        ]
 
 
 def test_our_client_is_answered_by_a_celery_worker(celery_python, amqp_url, first):
-    app = App("fleet", broker=amqp_url, fleet="celery")
+    app = App("fleet", broker=amqp_url, fleet="celery", accept_content=["json", "msgpack"])
     results = [app.send_task("wapp.add", (2, 3)), app.send_task("wapp.fail")]
     command = [str(celery_python), "-m", "celery", "-A", "celery_side", "worker", "-P", "solo", "-l", "WARNING"]
     environment = {**os.environ, "SUMS_BROKER": amqp_url}
@@ -51,6 +65,9 @@ def test_our_client_is_answered_by_a_celery_worker(celery_python, amqp_url, firs
         with pytest.raises(ValueError, match="boom") as caught:
             results[1].get(timeout=30)
         assert caught.value.args == ("boom", 42)
+        for options in WRITTEN:
+            text = "ä" * 5000
+            assert app.send_task("wapp.add", (text, "x"), **options).get(timeout=30) == f"{text}x"
     finally:
         worker.terminate()
         worker.wait(30)

@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cached_property
 from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
@@ -19,26 +19,27 @@ from uuid import uuid4
 
 from celeriac.client import Client
 from celeriac.clock import SystemClock
-from celeriac.codec import Codecs
 from celeriac.connection import Connection, in_process
-from celeriac.errors import ConfigurationError, UnknownOption
+from celeriac.errors import UnknownOption
 from celeriac.locator import Locator, default_file, is_importing
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
 from celeriac.registry import TaskRegistry
 from celeriac.result import AsyncResult
 from celeriac.retry import RetryOptions
-from celeriac.routing import Route, Router
+from celeriac.routing import Router, by_name, queues_of
 from celeriac.sender import Batch, Sender
 from celeriac.settings import Settings
+from celeriac.submit import Submits, declare
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
 from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
+    from celeriac.codec import Codecs
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
     from celeriac.topology import Binding
@@ -51,11 +52,11 @@ LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 logger = logging.getLogger("celeriac")
 
 DEFAULT_QUEUE = "celeriac"
-TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
+TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started", "typing", "result_serializer")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
 
-class App:
+class App(Submits):
     """A program's tasks, queues and settings.
 
     Constructing one opens nothing: no socket, file or thread. Several live in one process; every public method may be
@@ -68,7 +69,6 @@ class App:
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
         queues: the declared queues, the default one first.
         router: where tasks go.
-        codecs: how arguments and results are encoded.
         clock: where the time comes from.
     """
 
@@ -107,15 +107,14 @@ class App:
         self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
         self.tasks = TaskRegistry(self)
         self.plugins = Plugins()
-        self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
-        named = {queue.name: queue for queue in _queues_of(routes)} | _by_name(queues)
+        named = {queue.name: queue for queue in queues_of(routes)} | by_name(queues)
         self.default_queue = named.pop(default) if default in named else Queue(default)
         self.queues = (self.default_queue, *named.values())
         self.router = Router(routes, self.default_queue)
-        self._exchanges = (*exchanges, *_exchanges_of(self.router))
+        self._exchanges = (*exchanges, *self.router.exchanges())
         self._bindings = tuple(bindings)
         self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
         self.sender = Sender(self)
@@ -124,6 +123,12 @@ class App:
         self._lock = threading.RLock()
         self._scope = uuid4().hex
         self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+        declare(self, self.conf)
+
+    @cached_property
+    def codecs(self) -> Codecs:
+        """How arguments and results are encoded."""
+        return self.plugins.codecs(self.conf)
 
     def __repr__(self) -> str:
         """Return ``<App main:0x...>``."""
@@ -143,8 +148,9 @@ class App:
         Args:
             fn: a ``def`` or ``async def`` function; it stays callable.
             **options: ``name`` (default: module and function), ``bind`` (the function's first argument is the task),
-                ``acks_late``, ``ignore_result``, ``track_started``, the options about retries (see
-                `celeriac.retry.RetryOptions`), and any call option as the task's default (see `CallOptions`).
+                ``acks_late``, ``ignore_result``, ``track_started``, ``result_serializer``, ``typing`` (false: the
+                annotations are not looked at), the options about retries (see `celeriac.retry.RetryOptions`), and any
+                call option as the task's default (see `CallOptions`).
 
         Raises:
             UnknownOption: an option of an unknown name, with a did-you-mean.
@@ -374,24 +380,6 @@ class _BoundTaskMaker(Protocol):
 def file_broker(path: Path) -> str:
     """Return the URL of the broker that needs no server, in the file ``path``."""
     return f"sqlite:///{quote(str(path))}"
-
-
-def _queues_of(routes: Routes | None) -> list[Queue]:
-    targets = routes.values() if isinstance(routes, Mapping) else ()
-    return [target for target in targets if isinstance(target, Queue)]
-
-
-def _by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
-    named: dict[str, Queue] = {}
-    for queue in queues:
-        if named.setdefault(queue.name, queue) != queue:
-            raise ConfigurationError(f"queue {queue.name!r} is declared twice, in different ways; keep one of them")
-    return named
-
-
-def _exchanges_of(router: Router) -> list[Exchange]:
-    targets = [target.exchange for target in router.targets() if isinstance(target, Route)]
-    return [exchange for exchange in targets if isinstance(exchange, Exchange)]
 
 
 def _for_fleet(url: str, fleet: str) -> str:

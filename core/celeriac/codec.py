@@ -1,32 +1,22 @@
 """How values become bytes: one codec a content type, and the registry that finds it.
 
-`JsonCodec` writes JSON as Celery's own serializer (kombu 5.3 and later) does: what JSON lacks travels as an object with
-exactly the two keys ``__type__`` and ``__value__``. Source: kombu's ``kombu/utils/json.py``, and bytes captured from
-it.
+What a codec is given is plain data (see `celeriac.converters`). Codecs come from plugins, by content type or by its
+short name: ``msgpack`` is ``application/x-msgpack``.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
-from dataclasses import is_dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import UUID
 
-from celeriac.errors import ConfigurationError, DecodeError, EncodeError
+from celeriac.errors import ConfigurationError, DecodeError, UntrustedMessage
+from celeriac.json_codec import JSON, JsonCodec
+from celeriac.signing import SIGNATURE_BYTES, Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
-JSON = "application/json"
-_TYPE = "__type__"
-_VALUE = "__value__"
-_ENVELOPE = {_TYPE, _VALUE}
-_DEEPEST = 200
-_DEEPEST_SHOWN = 6
+    from celeriac.converters import CallTypes
+
 _AS_IT_IS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "binary"})
 
 
@@ -42,6 +32,9 @@ class Codec(Protocol):
     def content_encoding(self) -> str:
         """The character set of what is written, or ``binary``."""
         ...
+
+    # A codec whose bytes can run code when they are decoded says ``carries_code = True``: it is used with a signature
+    # only, and is given values as they are, not their plain form.
 
     def encode(self, value: Any) -> bytes:
         """Return ``value`` as bytes.
@@ -60,74 +53,90 @@ class Codec(Protocol):
         ...
 
 
-class JsonCodec:
-    """JSON with kombu's typed values: datetime, date, time, Decimal, UUID and bytes come back as what they were.
-
-    A tuple comes back as a list, an object with ``__json__()`` as what that returns. NaN and the infinities are written
-    and read as Python does. A dict with exactly the keys ``__type__`` and ``__value__`` is read as a typed value.
-    """
-
-    content_type = JSON
-    content_encoding = "utf-8"
-
-    def encode(self, value: Any) -> bytes:
-        """Return ``value`` as ASCII JSON.
-
-        Raises:
-            EncodeError: names where in the value the culprit is, and what to pass instead.
-        """
-        try:
-            return _encode(value).encode("ascii")
-        except Exception as error:  # __json__ and subclasses of dict are user code
-            raise _blame(value, error) from error
-
-    def decode(self, data: bytes) -> Any:
-        """Return the value.
-
-        Raises:
-            DecodeError: bad UTF-8, broken JSON, nested too deeply, or a typed value that is unknown or broken.
-        """
-        try:
-            text = data.decode("utf-8")
-            return _decode_typed(text) if _TYPE in text else _decode_plain(text)
-        except RecursionError:
-            raise DecodeError("the JSON cannot be read: it is nested too deeply") from None
-        except ValueError as error:
-            raise DecodeError(f"the JSON cannot be read: {error}") from error
-
-
 class Codecs:
-    """The codecs of an App by content type; the first one given encodes.
+    """The codecs of an App: those that it encodes with, and those that it accepts.
 
     Attributes:
-        default: encodes.
+        signer: signs and verifies what can run code.
+        json: of ``application/json``, accepted or not: errors and progress are always JSON.
     """
 
-    def __init__(self, default: Codec | None = None) -> None:
-        """Know ``default`` (JSON if not given), and JSON in any case: results and Celery's own messages are JSON."""
-        self.default: Codec = JsonCodec() if default is None else default
-        self._by_type: dict[str, Codec] = {self.default.content_type: self.default}
-        if self.default.content_type != JSON:
-            self.register(JsonCodec())
+    def __init__(
+        self,
+        default: Codec | None = None,
+        *,
+        accept: Sequence[str] = ("json",),
+        serializer: str = "json",
+        result_serializer: str = "json",
+        find: Callable[[str], Codec] | None = None,
+        signer: Signer | None = None,
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            default: encodes instead of ``serializer``, and is accepted.
+            accept: names or content types that are decoded.
+            serializer: encodes what does not say.
+            result_serializer: encodes results that do not say.
+            find: gives the codec of a name or content type that is not JSON.
+            signer: with the App's keys.
+        """
+        self.json = JsonCodec()
+        self.signer = signer or Signer(())
+        self._find_codec = find or _unknown
+        self._accept = tuple(accept)
+        self._serializer = serializer
+        self._result_serializer = result_serializer
+        self._accepted: dict[str, Codec] = {}
+        self._encoders: dict[str | None, Codec] = {}
+        if default is not None:
+            self._encoders[None] = self._accepted[default.content_type] = default
+
+    @property
+    def default(self) -> Codec:
+        """What encodes if nothing is said."""
+        return self.encoder(None)
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """The content types that can be decoded."""
-        return tuple(self._by_type)
+        """The content types that are decoded."""
+        self.load()
+        return tuple(self._accepted)
 
-    @property
-    def json(self) -> Codec:
-        """The codec of ``application/json``."""
-        return self._by_type[JSON]
+    def load(self) -> None:
+        """Load what is accepted, so that what is missing is told at once and not by the first message.
+
+        Raises:
+            PluginError: a driver is not installed.
+            ConfigurationError: nothing has one of the names; or one carries code, and there is no key to verify it by.
+        """
+        for name in self._accept:
+            codec = self.encoder(name)
+            self._accepted.setdefault(codec.content_type, codec)
 
     def register(self, codec: Codec) -> None:
-        """Decode ``codec``'s content type with it.
+        """Accept ``codec``'s content type, decoded with it.
 
         Raises:
             ConfigurationError: another codec has that content type.
         """
-        if self._by_type.setdefault(codec.content_type, codec) is not codec:
+        self.load()
+        if self._accepted.setdefault(codec.content_type, codec) is not codec:
             raise ConfigurationError(f"content type {codec.content_type!r} has a codec already")
+
+    def encoder(self, name: str | None) -> Codec:
+        """Return the codec of a name or content type; ``None`` is the default; raises as `load`."""
+        codec = self._encoders.get(name)
+        if codec is None:
+            wanted = name or self._serializer
+            codec = self.json if wanted in {"json", JSON} else self._find_codec(wanted)
+            if carries_code(codec) and not self.signer:
+                raise ConfigurationError(
+                    f"{codec.content_type} carries code, which is taken from nobody without a key: give "
+                    "signing_keys=[...] to the App, the same at both ends"
+                )
+            self._encoders[name] = codec
+        return codec
 
     def encode(self, value: Any) -> tuple[bytes, str, str]:
         """Return ``value`` as bytes, their content type and content encoding.
@@ -135,21 +144,25 @@ class Codecs:
         Raises:
             EncodeError: the default codec cannot carry it.
         """
-        codec = self.default
+        codec = self.encoder(None)
         return codec.encode(value), codec.content_type, codec.content_encoding
 
-    def decode(self, data: bytes, content_type: str, content_encoding: str = "utf-8") -> Any:
+    def decode(self, data: bytes, content_type: str, content_encoding: str = "utf-8", *, trusted: bool = False) -> Any:
         """Return the value that ``data`` stands for.
 
         Args:
             data: the bytes.
             content_type: MIME type; its case and parameters (``; charset=utf-8``) do not matter.
             content_encoding: the codec's own; UTF-8, ASCII, ``binary`` and nothing are always taken.
+            trusted: their signature was verified.
 
         Raises:
-            DecodeError: no codec has that content type or encoding, or the codec cannot read the bytes.
+            DecodeError: that content type is not accepted, nor that encoding, or the codec cannot read the bytes.
+            UntrustedMessage: they can run code, and nobody has verified their signature.
         """
-        codec = self._by_type.get(content_type) or self._find(content_type)
+        codec = self._accepted.get(content_type) or self.acceptable(content_type)
+        if codec is self.json and content_encoding == "utf-8":
+            return codec.decode(data)
         if content_encoding != codec.content_encoding and content_encoding.lower() not in {
             *_AS_IT_IS,
             codec.content_encoding.lower(),
@@ -158,129 +171,79 @@ class Codecs:
                 f"content encoding {content_encoding[:80]!r} is not accepted; {codec.content_type} is read as "
                 f"{codec.content_encoding}"
             )
+        if not trusted and carries_code(codec):
+            raise UntrustedMessage(f"{codec.content_type} carries code, and has no signature here")
         return codec.decode(data)
 
-    def _find(self, content_type: str) -> Codec:
-        codec = self._by_type.get(content_type.partition(";")[0].strip().lower())
+    def encode_result(
+        self, value: Any, task_id: str, types: CallTypes | None = None, serializer: str | None = None
+    ) -> tuple[bytes, str, str]:
+        """Return a task's result as bytes, their content type and content encoding; code with its signature before it.
+
+        Args:
+            value: what the task returned.
+            task_id: the task's id, which a signature is bound to.
+            types: what the task's annotations say of it.
+            serializer: name or content type; ``None`` is the App's.
+
+        Raises:
+            ValidationError: it is not what the task is annotated with.
+            EncodeError: the codec cannot carry it.
+        """
+        codec = self.encoder(serializer or self._result_serializer)
+        plain = value if types is None else types.dump_result(value)
+        if not carries_code(codec):
+            return codec.encode(plain), codec.content_type, codec.content_encoding
+        body, kind, encoding = codec.encode(value), codec.content_type, codec.content_encoding
+        return self.signer.sign(("result", task_id, kind, encoding), body) + body, kind, encoding
+
+    def decode_result(
+        self, data: bytes, content_type: str, content_encoding: str, task_id: str, types: CallTypes | None = None
+    ) -> Any:
+        """Return the result that `encode_result` encoded, as what the annotations say; raises as `decode`.
+
+        Raises:
+            ValidationError: it is not what the task is annotated with.
+        """
+        codec = self._accepted.get(content_type) or self.acceptable(content_type)
+        if carries_code(codec):
+            signature, body = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
+            self.signer.verify(signature, ("result", task_id, content_type, content_encoding), body)
+            value = self.decode(body, content_type, content_encoding, trusted=True)
+            if types is not None:
+                types.dump_result(value)  # it is an object already, and only looked at
+            return value
+        value = self.decode(data, content_type, content_encoding)
+        # what is stored of a task that wants no result is nothing, whatever it returns
+        return value if types is None or value is None else types.load_result(value)
+
+    def acceptable(self, content_type: str) -> Codec:
+        """Return the codec of a content type that is accepted.
+
+        Raises:
+            DecodeError: it is not.
+        """
+        known = content_type.partition(";")[0].strip().lower()
+        if known not in self._accepted:
+            self.load()
+        codec = self._accepted.get(known)
         if codec is None:
-            accepted = ", ".join(self._by_type)
-            raise DecodeError(f"content type {content_type[:80]!r} is not accepted; accepted are {accepted}")
+            accepted = ", ".join(self._accepted)
+            raise DecodeError(
+                f"content type {content_type[:80]!r} is not accepted; accepted are {accepted} (accept_content)"
+            )
         return codec
 
 
-class _UncarriableError(TypeError):
-    """JSON has no form for a value; the text says what to pass instead."""
+def carries_code(codec: Codec) -> bool:
+    """Return whether decoding ``codec``'s bytes can run code."""
+    return getattr(codec, "carries_code", False)
 
 
-def _default(value: Any) -> Any:
-    reduce = getattr(value, "__json__", None)
-    if reduce is not None:
-        return reduce()
-    for kind, name, write in _WRITERS:
-        if isinstance(value, kind):
-            return {_TYPE: name, _VALUE: write(value)}
-    if isinstance(value, bytes):
-        try:
-            return {_TYPE: "bytes", _VALUE: value.decode("utf-8")}
-        except UnicodeDecodeError:
-            return {_TYPE: "base64", _VALUE: b64encode(value).decode("ascii")}
-    raise _UncarriableError(f"type {_name(value)} cannot be carried as {JSON}; {_advice(value)}")
+def short_name(content_type: str) -> str:
+    """Return what a content type is called in settings: ``application/x-msgpack`` is ``msgpack``, and so is that."""
+    return content_type.rpartition("/")[2].removeprefix("x-")
 
 
-# a datetime is a date too: the order matters
-_WRITERS: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (
-    (datetime, "datetime", datetime.isoformat),
-    (date, "date", date.isoformat),
-    (time, "time", time.isoformat),
-    (Decimal, "decimal", str),
-    (UUID, "uuid", lambda value: {"hex": value.hex}),
-)
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "datetime": datetime.fromisoformat,
-    "date": lambda text: datetime.fromisoformat(text).date(),
-    "time": time.fromisoformat,
-    "decimal": Decimal,
-    "uuid": lambda table: UUID(hex=table["hex"]),
-    "bytes": lambda text: text.encode("utf-8"),
-    "base64": lambda text: b64decode(text, validate=True),
-}
-
-
-def _revive(table: dict[str, Any]) -> Any:
-    if table.keys() != _ENVELOPE:
-        return table
-    name = table[_TYPE]
-    reader = _READERS.get(name) if isinstance(name, str) else None
-    if reader is None:
-        raise ValueError(f"a typed value of unknown type {name!r:.80}")
-    try:
-        return reader(table[_VALUE])
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{table[_VALUE]!r:.80} is no {name}") from error
-
-
-_encode = json.JSONEncoder(default=_default).encode
-_decode_plain = json.JSONDecoder().decode
-_decode_typed = json.JSONDecoder(object_hook=_revive).decode
-
-
-def _blame(value: object, error: Exception) -> EncodeError:
-    """Return the error that names the part of ``value`` which cannot be encoded."""
-    try:
-        culprit = _culprit(value, (), ())
-    except Exception:  # noqa: BLE001  looking into user objects may raise anything; the first error is what counts
-        culprit = None
-    path, problem = culprit or ((), f"it cannot be carried as {JSON}: {type(error).__name__}: {error}")
-    return EncodeError(problem, root="value", path=path)
-
-
-def _culprit(value: object, path: tuple[Any, ...], above: tuple[object, ...]) -> tuple[tuple[Any, ...], str] | None:
-    """Return the path to the first part that cannot be encoded, and why; ``None`` if all of it can."""
-    if problem := _problem(value, above):
-        return (path if len(path) <= _DEEPEST else path[:_DEEPEST_SHOWN]), problem
-    parts: Iterable[tuple[Any, object]] = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list | tuple):
-        parts = enumerate(value)
-    for step, part in parts:
-        if found := _culprit(part, (*path, step), (*above, value)):
-            return found
-    return None
-
-
-def _problem(value: object, above: tuple[object, ...]) -> str:
-    """Return why ``value`` itself, not a part of it, cannot be encoded where it stands; nothing if it can."""
-    if any(value is outer for outer in above):
-        return "it contains itself; pass data without cycles"
-    if len(above) > _DEEPEST:
-        return "it is nested too deeply; pass flatter data"
-    if isinstance(value, dict):
-        odd = next((key for key in value if not isinstance(key, str | int | float | None)), None)
-        return "" if odd is None else f"the key {odd!r:.60} is of type {_name(odd)}; use strings as keys"
-    if not isinstance(value, list | tuple):
-        try:
-            _encode(value)
-        except _UncarriableError as error:
-            return str(error)
-        except Exception as error:  # noqa: BLE001  __json__ is user code
-            return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _name(value: object) -> str:
-    return type(value).__qualname__
-
-
-def _advice(value: object) -> str:
-    """Say what to pass instead of ``value``."""
-    if isinstance(value, set | frozenset):
-        return "pass a list"
-    if isinstance(value, bytearray | memoryview):
-        return "pass bytes"
-    if isinstance(value, Enum):
-        return "pass its .value"
-    if is_dataclass(value):
-        return "pass dataclasses.asdict() of it, or give its class a __json__() method"
-    return "pass plain data, or give its class a __json__() method"
+def _unknown(name: str) -> Codec:
+    raise ConfigurationError(f"no serializer {name!r}; there is json")

@@ -6,8 +6,10 @@ CeleriacError
 │   ├── NotRegistered           a task name this App does not have
 │   └── PluginError             a plugin that does not load, or two that claim one name
 ├── CodecError
+│   ├── ValidationError         a value that is not what its annotation says; also a TypeError
 │   ├── EncodeError             a value that its content type cannot carry
 │   ├── DecodeError             bytes that are not what their content type says
+│   │   └── UntrustedMessage    code without a signature of ours: it was not loaded
 │   └── ProtocolError           a message that is no task message anyone could run; `.reason`
 │       └── UnsupportedWorkflow it asks for callbacks, errbacks, a chain or a chord
 ├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
@@ -88,6 +90,25 @@ class CodecError(CeleriacError):
     """A value and its bytes do not belong together."""
 
 
+class ValidationError(CodecError, TypeError):
+    """A value is not what its annotation says.
+
+    Attributes:
+        problem: what is wrong.
+        root: the argument's name; ``result`` for what a task returns.
+        path: steps that lead from the value down to the culprit, each as Python writes it: ``.price``, ``[2]``.
+    """
+
+    def __init__(self, problem: str = "", *, root: str = "", path: Sequence[str] = (), task: str = "") -> None:
+        """Say ``problem``, and where: ``root`` of ``task``, and the way down from there."""
+        where = root + "".join(path)
+        text = f"{where}: {problem}" if where else problem
+        super().__init__(f"{task}: {text}" if task else text)
+        self.problem = problem
+        self.root = root
+        self.path = tuple(path)
+
+
 class EncodeError(CodecError):
     """The value cannot be carried by this content type.
 
@@ -112,6 +133,12 @@ class DecodeError(CodecError):
     """
 
     reason: ClassVar[str] = "undecodable"
+
+
+class UntrustedMessage(DecodeError):
+    """The content can run code, and no key of ours has signed it for this place; it was not loaded."""
+
+    reason: ClassVar[str] = "untrusted"
 
 
 class ProtocolError(CodecError):

@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from celeriac.codec import Codec
     from celeriac.results import ResultStore
     from celeriac.transport import Transport
 
@@ -28,3 +29,8 @@ def celeriac_transports() -> Mapping[str, Callable[[], type[Transport]]]:  # typ
 @hookspec
 def celeriac_result_stores() -> Mapping[str, Callable[[], type[ResultStore]]]:  # type: ignore[empty-body]
     """Return URL schemes, each with a function that imports and returns its `ResultStore` class."""
+
+
+@hookspec
+def celeriac_serializers() -> Mapping[str, Callable[[], Codec]]:  # type: ignore[empty-body]
+    """Return content types, each with a function that imports its driver and returns the `Codec`."""

@@ -1,4 +1,6 @@
-"""What is plugged in: transports and result stores by URL scheme, from installed distributions and from the program.
+"""What is plugged in, from installed distributions and from the program.
+
+Transports and result stores come by URL scheme, serializers by content type.
 
 pluggy registers; it never stands on the path of a message.
 """
@@ -16,15 +18,21 @@ from urllib.parse import urlsplit
 import pluggy
 
 from celeriac import hookspecs
-from celeriac.errors import ConfigurationError, PluginError
+from celeriac.codec import Codecs, short_name
+from celeriac.errors import ConfigurationError, PluginError, did_you_mean
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
+from celeriac.signing import Signer
 from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from celeriac.codec import Codec
+    from celeriac.settings import Settings
+
 GROUP = "celeriac"
+T = TypeVar("T")
 PortT = TypeVar("PortT", Transport, ResultStore)
 
 
@@ -104,6 +112,35 @@ class Plugins:
         """Return each URL scheme's result-store factory; as `transports`."""
         return self._offered("celeriac_result_stores")
 
+    def serializers(self) -> dict[str, Callable[[], Codec]]:
+        """Return each content type's codec factory; that of JSON is not among them."""
+        return self._offered("celeriac_serializers")
+
+    def serializer(self, name: str) -> Codec:
+        """Return the codec of a content type, or of its short name: ``msgpack`` for ``application/x-msgpack``.
+
+        Raises:
+            ConfigurationError: no plugin has it.
+            PluginError: its driver is missing.
+        """
+        found = self.serializers()
+        by_name = {"json": None, **{short_name(kind): factory for kind, factory in found.items()}, **found}
+        factory = by_name.get(name)
+        if factory is None:
+            hint = did_you_mean(name, by_name)
+            raise ConfigurationError(f"no serializer {name!r}; there are {', '.join(sorted(by_name))}{hint}")
+        return self._made(f"serializer {name}", factory)
+
+    def codecs(self, settings: Settings) -> Codecs:
+        """Return the codecs that ``settings`` name; none is loaded yet."""
+        return Codecs(
+            accept=settings.accept_content,
+            serializer=settings.task_serializer,
+            result_serializer=settings.result_serializer,
+            find=self.serializer,
+            signer=Signer(settings.signing_keys),
+        )
+
     def transport(self, url: str) -> type[Transport]:
         """Return the transport class for ``url``.
 
@@ -157,6 +194,20 @@ class Plugins:
             else:
                 yield name, offers
 
+    @staticmethod
+    def _made(what: str, factory: Callable[[], T]) -> T:
+        try:
+            return factory()
+        except ImportError as error:
+            missing = error.name or str(error)
+            raise PluginError(
+                f"the {what} needs {missing!r}, which is not installed; pip install '{_extra(factory)}'"
+            ) from error
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"the {what} does not load: {type(error).__name__}: {error}") from error
+
     def _find(
         self, what: str, url: str, found: dict[str, Callable[[], type[PortT]]], port: type[PortT], contract: int
     ) -> type[PortT]:
@@ -165,18 +216,7 @@ class Plugins:
             raise ConfigurationError(f"{masked(url)!r} is no {what} URL; write scheme://..., say sqlite:///celeriac.db")
         if scheme not in found:
             raise ConfigurationError(self._unknown(what, scheme, sorted(found)))
-        try:
-            cls = found[scheme]()
-        except ImportError as error:
-            missing = error.name or str(error)
-            raise PluginError(
-                f"the {what} {scheme}:// needs {missing!r}, which is not installed; "
-                f"pip install '{_extra(found[scheme])}'"
-            ) from error
-        except PluginError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"the {what} {scheme}:// does not load: {type(error).__name__}: {error}") from error
+        cls = self._made(f"{what} {scheme}://", found[scheme])
         if not (isinstance(cls, type) and issubclass(cls, port)):
             raise PluginError(f"the plugin for {scheme}:// gave {cls!r}, which is no {port.__name__}")
         if cls.contract != contract:
@@ -199,7 +239,7 @@ def _clash(scheme: str, first: str, second: str) -> Callable[[], Any]:
     """Return a factory that says why it makes nothing: the other schemes go on."""
 
     def refuse() -> Any:
-        raise PluginError(f"two plugins claim the scheme {scheme!r}, {first} and {second}; uninstall one of them")
+        raise PluginError(f"two plugins claim {scheme!r}, {first} and {second}; uninstall one of them")
 
     return refuse
 

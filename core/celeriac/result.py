@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from celeriac.client import Client
     from celeriac.deferred import Pending
     from celeriac.results import ResultRecord
+    from celeriac.task import Task
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)  # noqa: PLC0105 - one letter, as everywhere for type variables
@@ -29,18 +30,23 @@ class AsyncResult(Generic[R]):
 
     Attributes:
         id: the task's id.
+        task: what its result is typed by; ``None`` where only the id is known, and the result is plain data.
     """
 
-    def __init__(self, task_id: str, client: Client, pending: Pending | None = None) -> None:
+    def __init__(
+        self, task_id: str, client: Client, pending: Pending | None = None, task: Task[..., Any] | None = None
+    ) -> None:
         """Name the task; `App.AsyncResult` is how to make one from an id.
 
         Args:
             task_id: the task's id.
             client: of this process.
             pending: its message, if nobody has waited for its confirm: asking for the result does.
+            task: says what its result is; without it a result is plain data.
         """
         self.id = task_id
         self._client = client
+        self.task = task
         self._pending = pending
         self._final: ResultRecord | None = None
 
@@ -142,15 +148,17 @@ class AsyncResult(Generic[R]):
             UnknownTask: the store never saw this id, or has forgotten it.
             TaskRevoked: it was revoked, or had expired.
             TaskError: it failed with an exception whose class is not known here; otherwise that exception itself.
+            DecodeError: its content type is not accepted; an `UntrustedMessage` where its signature is not ours.
+            ValidationError: it is not what the task says that it returns.
         """
         _may_wait(allow_join=allow_join)
-        return self._outcome(self._run(self._wait(timeout)), propagate=propagate)
+        return self.outcome(self._run(self.final(timeout)), propagate=propagate)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
         """Wait for the result from a coroutine; as `get`."""
         _may_wait(allow_join=allow_join)
-        future = self._here.portal.start(self._wait(timeout))
-        return self._outcome(await asyncio.wrap_future(future), propagate=propagate)
+        future = self._here.portal.start(self.final(timeout))
+        return self.outcome(await asyncio.wrap_future(future), propagate=propagate)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result, as `aget` without a timeout."""
@@ -186,7 +194,8 @@ class AsyncResult(Generic[R]):
             self._final = record
         return self._final
 
-    async def _wait(self, timeout: float | None) -> ResultRecord:
+    async def final(self, timeout: float | None = None) -> ResultRecord:
+        """Return the final record, on the portal's loop; raises as `get` where there is none."""
         if self._final is None:
             try:
                 async with asyncio.timeout(timeout):
@@ -199,7 +208,8 @@ class AsyncResult(Generic[R]):
                 raise ResultTimeout(f"no result of {self.id} within {timeout} s") from None
         return self._final
 
-    def _outcome(self, record: ResultRecord, *, propagate: bool) -> R:
+    def outcome(self, record: ResultRecord, *, propagate: bool = True) -> R:
+        """Return what a final record says; raises as `get`."""
         if record.state == states.SUCCESS:
             return self._value(record)  # type: ignore[no-any-return]
         error = self._error(record)
@@ -208,7 +218,11 @@ class AsyncResult(Generic[R]):
         return error  # type: ignore[return-value]
 
     def _value(self, record: ResultRecord) -> Any:
-        return self._here.codecs.decode(record.body, record.content_type, record.content_encoding)
+        codecs = self._here.codecs
+        if record.state not in states.FINAL:
+            return codecs.json.decode(record.body)
+        types = None if self.task is None else self.task.types
+        return codecs.decode_result(record.body, record.content_type, record.content_encoding, self.id, types)
 
     def _error(self, record: ResultRecord) -> BaseException:
         data = ErrorData.decode(record.body)

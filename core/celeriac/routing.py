@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
@@ -56,9 +56,10 @@ class Router:
                 _address(target)
                 self._rules.append((compiled, target))
 
-    def targets(self) -> list[Target]:
-        """Return what the routes name, for declaring."""
-        return [target for _, target in self._rules]
+    def exchanges(self) -> list[Exchange]:
+        """Return the exchanges that the routes describe, for declaring."""
+        targets = [target.exchange for _, target in self._rules if isinstance(target, Route)]
+        return [exchange for exchange in targets if isinstance(exchange, Exchange)]
 
     def route(self, task: str) -> Address:
         """Return where ``task`` goes."""
@@ -80,6 +81,25 @@ class Router:
 def to_queue(name: str) -> Address:
     """Return the address of a queue by its name."""
     return Address(DEFAULT_EXCHANGE, name, name)
+
+
+def queues_of(routes: Routes | None) -> list[Queue]:
+    """Return the queues that ``routes`` describe, for declaring."""
+    targets = routes.values() if isinstance(routes, Mapping) else ()
+    return [target for target in targets if isinstance(target, Queue)]
+
+
+def by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
+    """Return ``queues`` by their names.
+
+    Raises:
+        ConfigurationError: one is declared twice, in different ways.
+    """
+    named: dict[str, Queue] = {}
+    for queue in queues:
+        if named.setdefault(queue.name, queue) != queue:
+            raise ConfigurationError(f"queue {queue.name!r} is declared twice, in different ways; keep one of them")
+    return named
 
 
 def _address(target: Target) -> Address:

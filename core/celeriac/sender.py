@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -51,14 +51,31 @@ class Sender:
         message = self._message(name, args, kwargs, options, task)
         if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-            return AsyncResult(message.id, client)
-        client.portal.may_block()
+            return AsyncResult(message.id, client, task=task)
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
+                client.portal.may_block()
                 crowd.exception()
-            return AsyncResult(message.id, client, deferred.send(message))
+            return AsyncResult(message.id, client, deferred.send(message), task)
+        client.portal.may_block()
         raise_for([message], client.publisher.publish([message]).result())
-        return AsyncResult(message.id, client)
+        return AsyncResult(message.id, client, task=task)
+
+    def send_alone(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: CallOptions,
+        task: Task[..., Any],
+    ) -> AsyncResult[Any]:
+        """Send one task at once; as `send`, whatever batch is open here."""
+
+        def send() -> AsyncResult[Any]:
+            _batch.set(None)
+            return self.send(name, args, kwargs, options, task)
+
+        return copy_context().run(send)
 
     async def asend(
         self,
@@ -73,13 +90,13 @@ class Sender:
         message = self._message(name, args, kwargs, options, task)
         if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-            return AsyncResult(message.id, client)
+            return AsyncResult(message.id, client, task=task)
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
                 await asyncio.wait([asyncio.wrap_future(crowd)])
-            return AsyncResult(message.id, client, deferred.send(message))
+            return AsyncResult(message.id, client, deferred.send(message), task)
         raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
-        return AsyncResult(message.id, client)
+        return AsyncResult(message.id, client, task=task)
 
     def _deferred(self, client: Client, options: CallOptions) -> Deferred | None:
         """Return where a message is handed over that nobody waits for; ``None`` where its confirm is waited for.
@@ -109,7 +126,7 @@ class Sender:
         for future in pending:
             receipts += future.result()
         raise_for(messages, receipts)
-        return [AsyncResult(message.id, client) for message in messages]
+        return [AsyncResult(message.id, client, task=task) for message in messages]
 
     async def asend_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times from a coroutine; as `send_many`."""
@@ -127,12 +144,12 @@ class Sender:
         for future in pending:
             receipts += await future
         raise_for(messages, receipts)
-        return [AsyncResult(message.id, client) for message in messages]
+        return [AsyncResult(message.id, client, task=task) for message in messages]
 
     def _gather(self, batch: Batch, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         messages = [message for chunk in self._chunks(task, calls) for message in chunk]
         batch.messages += messages
-        return [AsyncResult(message.id, self._app.client) for message in messages]
+        return [AsyncResult(message.id, self._app.client, task=task) for message in messages]
 
     def _chunks(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> Iterator[list[Message]]:
         rest = iter(calls)
@@ -151,9 +168,15 @@ class Sender:
         task_id = options.task_id or str(uuid4())
         if not isinstance(task_id, str):
             raise ConfigurationError(f"{name}: task_id={task_id!r} is no text; give a string, or leave it out")
+        if options.serializer is not None:
+            settings.refuse_unread("serializer", options.serializer)
         address = self._address(name, options)
         not_before, expires = _moments(options, self._app.clock.now) if _is_timed(options) else (None, None)
-        ignore_result = _first(options.ignore_result, task.ignore_result if task else None, settings.ignore_result)
+        ignore_result = options.ignore_result
+        if ignore_result is None and task is not None:
+            ignore_result = task.ignore_result
+        if ignore_result is None:
+            ignore_result = settings.ignore_result
         parent = current_task()
         message = task_message(
             id=task_id,
@@ -174,6 +197,9 @@ class Sender:
             reply_to=None if ignore_result else client.reply_to,
             not_before=not_before,
             origin=client.origin,
+            types=None if task is None else task.types,
+            serializer=options.serializer,
+            compression=options.compression or settings.task_compression,
         )
         if len(message.body) > settings.max_message_bytes:
             raise MessageTooLarge(
@@ -272,10 +298,6 @@ def _batch_of(app: App) -> Batch | None:
 
 def _published(client: Client, messages: Sequence[Message]) -> list[Future[Sequence[Receipt]]]:
     return [client.publisher.publish(messages[i : i + CHUNK]) for i in range(0, len(messages), CHUNK)]
-
-
-def _first(*answers: bool | None) -> bool:
-    return next((answer for answer in answers if answer is not None), False)
 
 
 def _is_timed(options: CallOptions) -> bool:

@@ -12,7 +12,10 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from celeriac.codec import short_name
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
+from celeriac.protocol import compression_type
+from celeriac.signing import Secret
 from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
@@ -80,8 +83,29 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return choose
 
 
-def _setting(default: Any, read: Callable[[Any], Any], meaning: str) -> Any:
-    return field(default=default, metadata={"read": read, "meaning": meaning})
+def _words(value: Any) -> tuple[str, ...]:
+    words = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(map(str, value))
+    if not all(words):
+        raise ValueError("use one name or more, with commas between")
+    return words
+
+
+def _keys(value: Any) -> tuple[Secret, ...]:
+    given = [part for part in value.split(";") if part] if isinstance(value, str) else value
+    if isinstance(given, bytes):
+        raise TypeError("use a list of keys")
+    return tuple(key if isinstance(key, Secret) else Secret(key) for key in given)
+
+
+def _compression(value: Any) -> str:
+    try:
+        return compression_type(str(value))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _setting(default: Any, read: Callable[[Any], Any], meaning: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"read": read, "meaning": meaning, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +133,22 @@ class Settings:
         "`App.flush`.",
     )
     max_message_bytes: int = _setting(8 * 1024 * 1024, _count, "Largest message body, in bytes.")
+    task_serializer: str = _setting(
+        "json", str, "What encodes arguments: `json`, `msgpack`, `cloudpickle`, a plugin's."
+    )
+    result_serializer: str = _setting("json", str, "What encodes results; as `task_serializer`.")
+    accept_content: tuple[str, ...] = _setting(
+        ("json",), _words, "What is decoded: arguments by a worker, results by a caller (a list, or `,` between)."
+    )
+    task_compression: str | None = _setting(
+        None, _compression, "What compresses arguments: `gzip`, `zstd`, `bzip2`, `xz`. None: nothing does."
+    )
+    signing_keys: tuple[Secret, ...] = _setting(
+        (),
+        _keys,
+        "Keys for what carries code (a list, or `;` between): the first one signs, each verifies. Never shown.",
+        secret=True,
+    )
     result_expires: float = _setting(86_400.0, _seconds, "Seconds after which a stored result is forgotten.")
     ignore_result: bool = _setting(False, _flag, "Store no results, except where a task or call says otherwise.")
     acks_late: bool = _setting(
@@ -154,11 +194,25 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse a soft time limit beyond the hard one."""
+        """Refuse a soft time limit beyond the hard one, and a serializer that is not accepted."""
         if self.time_limit is not None and self.soft_time_limit is not None and self.soft_time_limit > self.time_limit:
             raise ConfigurationError(
                 f"soft_time_limit={self.soft_time_limit:g} is beyond time_limit={self.time_limit:g}; "
                 "the soft one comes first"
+            )
+        for name in ("task_serializer", "result_serializer"):
+            self.refuse_unread(name, getattr(self, name))
+
+    def refuse_unread(self, option: str, serializer: str) -> None:
+        """Refuse a serializer that is not accepted.
+
+        Raises:
+            ConfigurationError: names the ``option`` that asks for it.
+        """
+        if short_name(serializer) not in map(short_name, self.accept_content):
+            raise ConfigurationError(
+                f"{option}={serializer!r} is not in accept_content={list(self.accept_content)}: nobody would read what "
+                "it writes; add it there"
             )
 
     @classmethod
@@ -189,6 +243,8 @@ def _read(name: str, value: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError) as error:
+        if read is _keys:
+            raise ConfigurationError(f"{name}: {error}") from None  # never the value
         raise ConfigurationError(f"{name}={masked(str(value))!r}: {masked(str(error))}") from None
 
 

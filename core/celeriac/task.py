@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from celeriac.converters import CallTypes
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
 from celeriac.flow import Retry, TaskFlow
-from celeriac.protocol import aware
+from celeriac.protocol import aware, compression_type
 from celeriac.request import Request, current_task, progress
 from celeriac.retry import RetryOptions
 from celeriac.settings import PUBLISH_CONFIRMS
@@ -46,6 +47,8 @@ class CallOptions:
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside it.
         publish_confirm: ``wait``: the call returns when the broker has confirmed the message. ``deferred``: it returns
             at once, and the handle, `App.flush` and `App.close` raise if it was not; ``None`` as the App's setting.
+        serializer: encodes the arguments, by name or content type; ``None`` as the App's setting.
+        compression: compresses the arguments; ``None`` as the App's setting.
     """
 
     queue: str | None = None
@@ -61,17 +64,22 @@ class CallOptions:
     time_limit: float | timedelta | None = None
     soft_time_limit: float | timedelta | None = None
     publish_confirm: str | None = None
+    serializer: str | None = None
+    compression: str | None = None
 
     def __post_init__(self) -> None:
-        """Bring the limits into seconds.
+        """Bring the limits into seconds, and the compression's name into a MIME type.
 
         Raises:
-            ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one; an unknown word.
+            ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one; an unknown word or
+                compression.
         """
         if self.publish_confirm not in (None, *PUBLISH_CONFIRMS):
             raise ConfigurationError(
                 f"publish_confirm={self.publish_confirm!r}: use one of {', '.join(PUBLISH_CONFIRMS)}"
             )
+        if self.compression is not None:
+            object.__setattr__(self, "compression", compression_type(self.compression))
         if self.time_limit is None and self.soft_time_limit is None:
             return
         for name in ("time_limit", "soft_time_limit"):
@@ -127,6 +135,8 @@ class Task(Generic[P, R]):
         acks_late: acknowledged after its result is stored; ``None`` as the App's setting.
         ignore_result: its result is not stored; ``None`` as the App's setting.
         track_started: that it has begun is stored; ``None`` as the App's setting.
+        result_serializer: encodes its results; ``None`` as the App's setting.
+        types: what its annotations say of arguments and result; ``None`` where they are not looked at.
         retries: when it is tried again.
     """
 
@@ -140,6 +150,8 @@ class Task(Generic[P, R]):
         acks_late: bool | None = None,
         ignore_result: bool | None = None,
         track_started: bool | None = None,
+        typing: bool = True,
+        result_serializer: str | None = None,
         defaults: CallOptions = NO_OPTIONS,
         retries: RetryOptions = NO_RETRIES,
     ) -> None:
@@ -160,6 +172,8 @@ class Task(Generic[P, R]):
         self.__wrapped__ = fn
         self._signature = _without_first(inspect.signature(fn)) if bind else inspect.signature(fn)
         self._plain_arity = _plain_arity(self._signature)
+        self.result_serializer = result_serializer
+        self.types = CallTypes(name, fn, self._signature) if typing else None
 
     def __repr__(self) -> str:
         """Return ``<@task: name>``."""
@@ -233,7 +247,7 @@ class Task(Generic[P, R]):
         """Send the task; return once the broker has it, routed.
 
         Raises:
-            TypeError: the arguments do not fit the function.
+            TypeError: the arguments do not fit the function; a `ValidationError` where they are not of its types.
             EncodeError: an argument cannot be carried.
             PublishError: the broker did not take it within ``publish_timeout``.
         """

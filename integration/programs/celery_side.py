@@ -1,11 +1,13 @@
 """A real Celery program, run in an environment of its own: ``worker`` by Celery's command, ``send`` by this file."""
 
+import json
 import os
 import sys
 
 from celery import Celery
 
 app = Celery("celery_side", broker=os.environ["SUMS_BROKER"], backend="rpc://")
+app.conf.accept_content = ["json", "msgpack"]
 
 
 @app.task(name="wapp.add")
@@ -28,3 +30,5 @@ if __name__ == "__main__":
             fail.delay().get(timeout=15)
         except ValueError as error:
             print(error.args)
+        for options in json.loads(sys.argv[2]):
+            print(add.apply_async(("ää", "x"), **options).get(timeout=15))

@@ -58,7 +58,7 @@ class Module:
 
 @dataclass(frozen=True)
 class House:
-    """Every module of the core and of our own transports."""
+    """Every module of the core, and of our own transports and plugins."""
 
     modules: tuple[Module, ...]
 
@@ -72,6 +72,7 @@ class House:
 
     @property
     def transports(self) -> list[Module]:
+        """Those that plug in: transports, and other plugins."""
         return [module for module in self.modules if not module.in_core]
 
     @cached_property
@@ -116,7 +117,7 @@ def _modules_below(folder: Path) -> Iterator[Module]:
 
 @pytest.fixture(scope="session")
 def house() -> House:
-    found = tuple(module for folder in ("core", "transports") for module in _modules_below(ROOT / folder))
+    found = tuple(module for folder in ("core", "transports", "plugins") for module in _modules_below(ROOT / folder))
     assert {"celeriac", "celeriac.worker.worker", "celeriac_memory.transport"} <= {module.name for module in found}
     return House(found)
 

@@ -2,7 +2,10 @@
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 
 import pytest
 
@@ -10,6 +13,16 @@ from celeriac import App, Queue
 from celeriac.cli import exits, main
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Box:
+    width: Decimal
+    colour: Colour | None = None
 
 
 @pytest.fixture
@@ -23,6 +36,10 @@ def app():
     @app.task(name="fail")
     def fail():
         raise LookupError("nothing here")
+
+    @app.task(name="grow")
+    def grow(box: Box, by: Decimal = Decimal(1)) -> Box:
+        return Box(box.width + by, Colour.RED)
 
     yield app
     app.close()
@@ -149,3 +166,14 @@ def test_with_a_broker_alone_any_name_is_sent(celeriac, project, worker):
     assert celeriac("result", task_id, "-b", url).stdout == "SUCCESS: 42\n"
     assert json.loads(celeriac("result", task_id, "--json", CELERIAC_BROKER=url).stdout)["result"] == 42
     assert celeriac("-A", "tasks", "result", task_id).stdout == "SUCCESS: 42\n"
+
+
+def test_json_is_read_as_what_the_task_s_annotations_say_and_shown_as_json(app, run):
+    with app.run_worker():
+        code, out, _ = run("call", "grow", "-a", '[{"width": "1.5"}]', "--wait", "20", "--json")
+        assert (code, json.loads(out)["result"]) == (exits.OK, {"width": "2.5", "colour": "red"})
+        code, out, _ = run("call", "grow", "-a", '[{"width": "1.5"}, "2"]', "--wait", "20")
+        assert "SUCCESS: Box(width=Decimal('3.5')" in out
+    code, _, err = run("call", "grow", "-a", '[{"width": 1}]')
+    assert code == exits.USAGE
+    assert "grow: box.width: expected Decimal, not int" in err

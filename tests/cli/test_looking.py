@@ -85,7 +85,9 @@ def test_plugins(app, capsys):
     assert rows["memory"]["brokers"] == rows["memory"]["result_stores"] == ["memory"]
     assert rows["sqlite"]["brokers"] == ["sqlite"]
     assert rows["amqp"]["brokers"] == ["amqp", "amqps"]
-    assert all(row["contracts"] == [1] and row["error"] is None for row in rows.values())
+    assert rows["msgpack"]["serializers"] == ["application/x-msgpack"]
+    assert all(row["error"] is None for row in rows.values())
+    assert all(row["contracts"] == [1] for row in rows.values() if row["brokers"])
     assert rows["amqp"]["capabilities"]["amqps"]["lease"] is None
     assert rows["memory"]["capabilities"]["memory"] == {
         "priority_levels": 10,
@@ -125,7 +127,9 @@ def test_a_plugin_of_the_app_and_one_without_its_driver(app, capsys):
     Plugin.celeriac_transports = staticmethod(hookimpl(Plugin.celeriac_transports))
     app.plugins.register(Plugin())
     assert main(["plugins"], app=app) == exits.FAILED
-    (mine,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("registered  the App")]
+    (mine,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.split()[:3] == ["registered", "the", "App"]
+    ]
     assert "mine" in mine
     assert "'driver'" in mine
 

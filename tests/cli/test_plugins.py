@@ -67,7 +67,7 @@ def test_the_broken_are_listed_beside_the_sound(stranger):
     assert "no_such_module_at_all" in found["absent"]["error"]
     assert "SyntaxError" in found["wrong"]["error"]
     for name in ("same", "memory"):
-        assert "two plugins claim the scheme 'memory'" in found[name]["error"]
+        assert "two plugins claim 'memory'" in found[name]["error"]
         assert "same:same" in found[name]["error"]
     assert found["sqlite"]["error"] is None
     assert found["sqlite"]["capabilities"]["sqlite"]["lease"] == 30.0

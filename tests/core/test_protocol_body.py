@@ -1,14 +1,16 @@
 import bz2
 import json
 import lzma
+import sys
 import zlib
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import celeriac.protocol.body
+import celeriac.protocol.compression
 from celeriac.codec import Codecs
 from celeriac.errors import CodecError, DecodeError, ProtocolError, UnsupportedWorkflow
 from celeriac.protocol import decode_body
@@ -77,6 +79,7 @@ COMPRESSORS = {
     "application/x-gzip": zlib.compress,
     "application/x-bz2": bz2.compress,
     "application/x-lzma": lzma.compress,
+    "application/zstd": import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd").compress,
 }
 
 
@@ -96,7 +99,7 @@ def test_a_broken_compressed_body_is_a_protocol_error(compression, damage):
 
 @pytest.mark.parametrize("compression", COMPRESSORS)
 def test_a_bomb_is_refused(compression, monkeypatch):
-    monkeypatch.setattr(celeriac.protocol.body, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(celeriac.protocol.compression, "MAX_BODY_BYTES", 1000)
     small, large = b"[[], {}, null]".ljust(1000), b"[[], {}, null]".ljust(1001)
     assert decode_body(CODECS, COMPRESSORS[compression](small), *JSON, compression) == ([], {}, {})
     for body in (large, large * 1000):

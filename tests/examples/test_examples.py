@@ -22,6 +22,14 @@ PRINTS = {
         "audit by order.paid: paid by card",
         "audit by customer.left: good bye",
     ],
+    "submit.py": ["one: 42", "primes: 2 3 5 7 11 13 17 19", "powers: [1, 2, 4, 8, 16]", "error: division by zero"],
+    "typed.py": [
+        "Invoice 7 7.30 €",
+        "Line 3.20",
+        "{'2026-05-06': 1}",
+        "__main__.bill: order.lines[0].price: expected Decimal, not float",
+        "ValidationError",
+    ],
 }
 FOLDERS = {"quickstart", "testing", "transport-nats"}  # the last is tested in integration/: it needs a server
 IN_ANY_ORDER = {"routing.py"}  # two queues

@@ -281,7 +281,7 @@ def test_what_celery_s_settings_cannot_mean_here_is_refused(run):
 
 
         def test_it(request):
-            with pytest.raises(UnknownOption, match="task_compression"):
+            with pytest.raises(UnknownOption, match="task_annotations"):
                 request.getfixturevalue("celery_app")
         """,
         conftest=CELERY
@@ -292,7 +292,7 @@ def test_what_celery_s_settings_cannot_mean_here_is_refused(run):
 
             @pytest.fixture(scope="session")
             def celery_config():
-                return {"task_compression": "gzip"}
+                return {"task_annotations": "gzip"}
             """
         ),
         passed=1,

@@ -107,6 +107,20 @@ async def from_coroutines() -> None:
         await add.adelay(1)
 
 
+async def functions_by_value() -> None:
+    assert_type(app.submit(len, "ab"), AsyncResult[int])
+    assert_type(app.submit(fetch.fn, "u"), AsyncResult[Any])
+    assert_type(app.submit(wait, 1.0), AsyncResult[str])
+    assert_type(await app.asubmit(wait, 1.0), AsyncResult[Any])
+    with app.executor(queue="mail") as executor:
+        assert_type(executor.submit(len, "ab").result(), int)
+        assert_type(list(executor.map(len, ["ab"], chunksize=2)), list[int])
+
+
+async def wait(seconds: float) -> str:
+    return str(seconds)
+
+
 def results_are_covariant(result: AsyncResult[bool]) -> AsyncResult[int]:
     return result
 

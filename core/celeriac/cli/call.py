@@ -19,9 +19,11 @@ from celeriac.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from celeriac.app import App
     from celeriac.result import AsyncResult
+    from celeriac.task import Task
 
 OPTIONS = ("queue", "exchange", "routing_key", "countdown", "eta", "expires", "priority")
 
@@ -63,10 +65,17 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
             if task is None:
                 result = app.send_task(arguments.name, args, kwargs, **options)
             else:
-                result = task.apply_async(args, kwargs, **options)
+                result = task.apply_async(*_typed(task, args, kwargs), **options)
         except TypeError as error:
             raise exits.UsageError(str(error)) from None
         return _show(result, arguments)
+
+
+def _typed(
+    task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return JSON as what the task's annotations say."""
+    return (args, kwargs) if task.types is None else task.types.load(args, kwargs)
 
 
 def _show(result: AsyncResult[Any], arguments: argparse.Namespace) -> int:

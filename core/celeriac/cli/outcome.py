@@ -30,6 +30,8 @@ def wait_and_show(result: AsyncResult[Any], arguments: argparse.Namespace) -> in
     error = value if isinstance(value, BaseException) and state != states.SUCCESS else None
     trace = result.traceback if error is not None and arguments.traceback else None
     if arguments.json:
+        if error is None and value is not None and result.task is not None and result.task.types is not None:
+            value = result.task.types.dump_result(value)
         earlier = [dict(entry) for entry in result.history]
         shown = {"id": result.id, "state": state, "result": value if error is None else None, "history": earlier}
         if error is not None:

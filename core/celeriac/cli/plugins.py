@@ -1,4 +1,4 @@
-"""List the brokers and result stores that are installed, or check one against the contracts.
+"""List the brokers, result stores and serializers that are installed, or check one against the contracts.
 
 example: celeriac plugins
          celeriac plugins --json
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from celeriac.plugins import Plugins
     from celeriac.transport import Transport
 
-HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "CONTRACT", "STATUS")
+HEAD = ("PLUGIN", "FROM", "VERSION", "BROKERS", "RESULT STORES", "SERIALIZERS", "CONTRACT", "STATUS")
 CAPABLE_HEAD = ("BROKER", "CAPABILITIES")
 DAY = 86_400  # seconds
 ANYWHERE = ("", "localhost", "/celeriac")  # what may follow ``scheme://`` for a URL that is never opened
@@ -75,19 +75,23 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
 
 def _rows(plugins: Plugins) -> list[dict[str, Any]]:
     brokers, stores = plugins.schemes("celeriac_transports"), plugins.schemes("celeriac_result_stores")
+    codecs = plugins.schemes("celeriac_serializers")
     rows = []
     for installed in plugins.installed:  # asked after the hooks, whose failures it tells
         name = installed.full_name
         about = {"name": installed.name, "distribution": installed.distribution, "version": installed.version}
-        rows.append({**about, **_judged(plugins, brokers.pop(name, []), stores.pop(name, []), installed.error)})
-    mine, kept = sorted(chain(*brokers.values())), sorted(chain(*stores.values()))
-    if mine or kept:
+        offers = brokers.pop(name, []), stores.pop(name, []), codecs.pop(name, [])
+        rows.append({**about, **_judged(plugins, *offers, installed.error)})
+    mine, kept, read = (sorted(chain(*found.values())) for found in (brokers, stores, codecs))
+    if mine or kept or read:
         about = {"name": "registered", "distribution": "the App", "version": "-"}
-        rows.append({**about, **_judged(plugins, mine, kept, None)})
+        rows.append({**about, **_judged(plugins, mine, kept, read, None)})
     return rows
 
 
-def _judged(plugins: Plugins, brokers: list[str], stores: list[str], error: str | None) -> Mapping[str, Any]:
+def _judged(
+    plugins: Plugins, brokers: list[str], stores: list[str], serializers: list[str], error: str | None
+) -> Mapping[str, Any]:
     contracts: set[int] = set()
     capabilities = {}
     problems: list[PluginError] = []
@@ -103,12 +107,18 @@ def _judged(plugins: Plugins, brokers: list[str], stores: list[str], error: str 
             contracts.add(plugins.result_store(f"{scheme}://").contract)
         except PluginError as problem:
             problems.append(problem)
+    for content_type in serializers:
+        try:
+            plugins.serializer(content_type)
+        except PluginError as problem:
+            problems.append(problem)
     contracts |= {problem.contract for problem in problems if problem.contract is not None}
     if error is None and problems:
         error = str(problems[0])
     return {
         "brokers": brokers,
         "result_stores": stores,
+        "serializers": serializers,
         "contracts": sorted(contracts),
         "capabilities": capabilities,
         "error": error,
@@ -149,5 +159,5 @@ def _declared(capabilities: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:
-    lists = [", ".join(map(str, row[name])) or "-" for name in ("brokers", "result_stores", "contracts")]
+    lists = [", ".join(map(str, row[name])) or "-" for name in ("brokers", "result_stores", "serializers", "contracts")]
     return [row["name"], row["distribution"], row["version"], *lists, row["error"] or "ok"]

@@ -7,7 +7,8 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, and messages
 from __future__ import annotations
 
 from celeriac.protocol.body import decode_body
-from celeriac.protocol.build import encode_body, resend, retried, task_message
+from celeriac.protocol.build import Packed, pack, resend, retried, task_message
+from celeriac.protocol.compression import compression_type
 from celeriac.protocol.errordata import ErrorData, RemoteTraceback, rebuild
 from celeriac.protocol.header import TaskHeader, parse_header
 from celeriac.protocol.own import OwnTable
@@ -17,11 +18,13 @@ from celeriac.protocol.when import aware, parse_when
 __all__ = [
     "ErrorData",
     "OwnTable",
+    "Packed",
     "RemoteTraceback",
     "TaskHeader",
     "aware",
+    "compression_type",
     "decode_body",
-    "encode_body",
+    "pack",
     "parse_header",
     "parse_result_meta",
     "parse_when",

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from celeriac.codec import carries_code
 from celeriac.errors import ProtocolError, UnsupportedWorkflow
+from celeriac.protocol.compression import decompress
 
 if TYPE_CHECKING:
     from celeriac.codec import Codecs
+    from celeriac.signing import TaskPlace
 
-MAX_BODY_BYTES = 256 * 2**20
 _WORKFLOWS = ("callbacks", "errbacks", "chain", "chord")
 _PARTS = 3
-
-# by the values of Celery's header "compression"; what it calls gzip is zlib's format. Modules are imported when first
-# needed: a Python may be built without some of them.
-_DECOMPRESSORS: dict[str, tuple[str, str, dict[str, int]]] = {
-    "application/x-gzip": ("zlib", "decompressobj", {}),
-    "application/x-bz2": ("bz2", "BZ2Decompressor", {}),
-    "application/x-lzma": ("lzma", "LZMADecompressor", {"memlimit": MAX_BODY_BYTES}),
-}
 
 
 def decode_body(
@@ -29,6 +22,9 @@ def decode_body(
     content_type: str,
     content_encoding: str,
     compression: str | None = None,
+    *,
+    place: TaskPlace | None = None,
+    signature: str | None = None,
 ) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     """Return the positional arguments, the keyword arguments and the embed table of a task message.
 
@@ -38,16 +34,22 @@ def decode_body(
         content_type: of the body.
         content_encoding: of the body.
         compression: MIME type of the body's compression, from the header ``compression``.
+        place: what a body that can run code must have been signed for.
+        signature: of such a body; it is verified before anything is looked at.
 
     Raises:
-        DecodeError: the bytes are not of that content type.
+        DecodeError: that content type is not accepted, or the bytes are not of it.
+        UntrustedMessage: the body can run code, and was not signed for this place.
         ProtocolError: they are, and no task could be run with them; or they cannot be decompressed, or are more than
             256 MiB then.
         UnsupportedWorkflow: callbacks, errbacks, a chain or a chord are asked for.
     """
+    trusted = place is not None and carries_code(codecs.acceptable(content_type))
+    if trusted and place is not None:
+        codecs.signer.verify_task(signature, place, body)
     if compression:
         body = decompress(body, compression)
-    parts = codecs.decode(body, content_type, content_encoding)
+    parts = codecs.decode(body, content_type, content_encoding, trusted=trusted)
     if not isinstance(parts, list) or len(parts) != _PARTS:
         raise ProtocolError(f"the body is {_kind(parts)}; it must be a list of args, kwargs and embed")
     args, kwargs, embed = parts
@@ -62,34 +64,6 @@ def decode_body(
     if wanted := [name for name in _WORKFLOWS if embed.get(name)]:
         raise UnsupportedWorkflow(f"the message asks for {', '.join(wanted)}, which celeriac does not run yet")
     return args, kwargs, embed
-
-
-def decompress(data: bytes, compression: str) -> bytes:
-    """Return ``data`` decompressed.
-
-    Args:
-        data: as it came.
-        compression: ``application/x-gzip`` (zlib), ``application/x-bz2`` or ``application/x-lzma``.
-
-    Raises:
-        ProtocolError: the compression is unknown, the data is broken, or more than 256 MiB come out.
-    """
-    known = _DECOMPRESSORS.get(compression)
-    if known is None:
-        accepted = ", ".join(_DECOMPRESSORS)
-        raise ProtocolError(f"compression {compression[:80]!r} is not accepted; accepted are {accepted}")
-    module, name, options = known
-    try:
-        decompressor = getattr(import_module(module), name)(**options)
-        plain: bytes = decompressor.decompress(data, MAX_BODY_BYTES + 1)
-    except Exception as error:
-        # zlib.error, LZMAError, OSError, EOFError, MemoryError, ImportError: one class a library
-        raise ProtocolError(f"the body cannot be decompressed as {compression}: {error}") from error
-    if len(plain) > MAX_BODY_BYTES:
-        raise ProtocolError(f"the body has more than {MAX_BODY_BYTES} bytes when decompressed")
-    if not decompressor.eof:
-        raise ProtocolError(f"the body cannot be decompressed as {compression}: its end is missing")
-    return plain
 
 
 def _kind(value: object) -> str:

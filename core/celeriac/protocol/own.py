@@ -31,6 +31,7 @@ class OwnTable:
         accused: how often a child died while it ran beside others.
         lost: how often it came back with no copy saying why.
         history: what happened to earlier attempts, oldest first: the first and the last five.
+        signature: of a body that can run code (see `celeriac.signing`); ``None`` where there is none.
     """
 
     v: int = VERSION
@@ -38,6 +39,7 @@ class OwnTable:
     accused: int = 0
     lost: int = 0
     history: tuple[Mapping[str, Any], ...] = ()
+    signature: str | None = None
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, Any]) -> OwnTable:
@@ -45,23 +47,26 @@ class OwnTable:
         table = headers.get(OWN_HEADER)
         if not isinstance(table, Mapping) or not table:
             return PLAIN
-        history = table.get("history")
+        history, signature = table.get("history"), table.get("signature")
         return cls(
             v=_count(table, "v", VERSION),
             crashes=_count(table, "crashes"),
             accused=_count(table, "accused"),
             lost=_count(table, "lost"),
             history=_bounded(history) if isinstance(history, list | tuple) else (),
+            signature=signature if isinstance(signature, str) else None,
         )
 
     def to_header(self) -> dict[str, Any]:
         """Return the value of the header."""
+        signed = {} if self.signature is None else {"signature": self.signature}
         return {
             "v": self.v,
             "crashes": self.crashes,
             "accused": self.accused,
             "lost": self.lost,
             "history": [dict(entry) for entry in self.history],
+            **signed,
         }
 
     @property

@@ -7,8 +7,8 @@ import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
-from celeriac.codec import JSON
 from celeriac.errors import DecodeError, ProtocolError
+from celeriac.json_codec import JSON
 from celeriac.protocol.when import aware, parse_when
 from celeriac.results import ResultRecord
 from celeriac.states import FINAL

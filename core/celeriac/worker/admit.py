@@ -124,6 +124,7 @@ def _job(delivery: Delivery, header: TaskHeader, task: Task[..., Any], policy: P
             content_type=message.content_type,
             content_encoding=message.content_encoding,
             compression=header.compression,
+            signature=header.own.signature,
             soft_limit=soft,
             request=_request(delivery, header, policy),
         ),

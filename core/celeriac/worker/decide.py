@@ -117,13 +117,15 @@ def _retried(job: Job, outcome: Retried, policy: Policy, now: datetime) -> Verdi
     """Another attempt: a copy, due after the delay, with the history of this one."""
     header = job.header
     own = header.own.add_history(_attempt(job, _text(outcome.error), policy, now, "retry"))
+    if outcome.packed is not None:
+        own = replace(own, signature=outcome.signature)
     copy = retried(
         job.delivery.message,
         own=own,
         queue=job.delivery.queue,
         not_before=_after(now, outcome.delay),
         retries=header.retries + 1,
-        body=outcome.body,
+        packed=outcome.packed,
     )
     told = replace(job, header=replace(header, own=own))
     record = _failure(told, outcome.error, policy, now, outcome.traceback, states.RETRY)

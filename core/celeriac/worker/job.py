@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celeriac.message import Delivery
-    from celeriac.protocol import ErrorData, TaskHeader
+    from celeriac.protocol import ErrorData, Packed, TaskHeader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Assignment:
         content_type: of the body.
         content_encoding: of the body.
         compression: of the body, as its header names it.
+        signature: of a body that can run code; it is verified where it runs.
         soft_limit: seconds after which `SoftTimeLimitExceeded` is raised in it.
         request: the fields of `celeriac.task.Request` that the message carries.
     """
@@ -33,6 +34,7 @@ class Assignment:
     content_type: str
     content_encoding: str
     compression: str | None = None
+    signature: str | None = None
     soft_limit: float | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,13 +97,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried:
-    """The task is to be run again: why, in how many seconds, and with which body if not with the same."""
+    """The task is to be run again: why, in how many seconds, and with which body and signature if not the same."""
 
     error: ErrorData
     traceback: str
     delay: float
     seconds: float
-    body: bytes | None = None
+    packed: Packed | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

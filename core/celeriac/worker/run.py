@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import celeriac
 from celeriac.clock import SystemClock
-from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError
+from celeriac.codec import carries_code
+from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError, ValidationError
 from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
-from celeriac.protocol import ErrorData, decode_body, encode_body, parse_when
+from celeriac.json_codec import JSON
+from celeriac.protocol import ErrorData, decode_body, pack, parse_when
 from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
+from celeriac.signing import TaskPlace
 from celeriac.worker.job import Expired, Failed, Ignored, Refused, Rejected, Retried, Snoozed, Succeeded
 from celeriac.worker.softlimit import limited_softly, soft_limit
 
@@ -47,6 +50,7 @@ class Call:
     request: Request
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+    assignment: Assignment
 
     def begin(self) -> Any:
         """Call the user's function."""
@@ -70,7 +74,7 @@ def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = N
     try:
         with running(call.request), soft_limit(assignment.soft_limit):
             value = call.begin()
-            return _succeeded(app, call.task, value, begun)
+            return _succeeded(app, call, value, begun)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit and worse
         return _raised(app, call, error, begun)
 
@@ -89,7 +93,7 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
     try:
         with running(call.request):
             value = await (call.begin() if limit is None else limited_softly(call.begin(), limit))
-            return _succeeded(app, call.task, value, begun)
+            return _succeeded(app, call, value, begun)
     except GeneratorExit:
         raise  # the loop may be throwing the coroutine away
     except BaseException as error:
@@ -99,31 +103,65 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
         return _raised(app, call, error, begun)
 
 
-def prepare(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Call | Rejected | Expired:
-    """Find the task and decode its arguments; ``Rejected`` where nobody with this code could.
+def prepare(
+    app: App, assignment: Assignment, state: Any, tell: Tell | None = None
+) -> Call | Rejected | Expired | Failed:
+    """Find the task and decode its arguments.
 
-    What has waited in front of this executor may have expired since the worker admitted it.
+    ``Rejected`` where nobody with this code could, ``Failed`` where they are not what the task's annotations say. What
+    has waited in front of this executor may have expired since the worker admitted it.
     """
     try:
         task = app.tasks[assignment.task]
-        args, kwargs, _ = decode_body(
-            app.codecs,
-            assignment.body,
-            assignment.content_type,
-            assignment.content_encoding,
-            assignment.compression,
-        )
+        args, kwargs = _arguments(app, assignment, task)
         told = None if tell is None else partial(tell, assignment.seq)
         request = Request(**assignment.request, args=args, kwargs=kwargs, state=state, tell=told)
     except NotRegistered as error:
         return Rejected(reason="unknown", detail=str(error))
     except (DecodeError, ProtocolError) as error:
         return Rejected(reason=error.reason, detail=str(error))
+    except ValidationError as error:  # sent by who does not look: another language, or another version of the task
+        return failed(app, error, 0.0)
     except Exception as error:  # noqa: BLE001 - a foreign codec may raise anything
         return Rejected(reason=DecodeError.reason, detail=saferepr(error, SHOWN_CHARACTERS))
     if request.expires is not None and parse_when(request.expires) <= app.clock.now():
         return Expired()
-    return Call(task, request, args, kwargs)
+    return Call(task, request, args, kwargs, assignment)
+
+
+def _arguments(app: App, assignment: Assignment, task: Task[..., Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return what the task is called with, as its annotations say."""
+    kind = assignment.content_type
+    place = None if kind == JSON else _place(assignment)
+    args, kwargs, _ = decode_body(
+        app.codecs,
+        assignment.body,
+        kind,
+        assignment.content_encoding,
+        assignment.compression,
+        place=place,
+        signature=assignment.signature,
+    )
+    if task.types is None:
+        return args, kwargs
+    if place is None or not carries_code(app.codecs.acceptable(kind)):
+        return task.types.load(args, kwargs)
+    task.types.dump(args, kwargs)  # they are objects already, and only looked at
+    return args, kwargs
+
+
+def _place(assignment: Assignment) -> TaskPlace:
+    """Return what the message's body must have been signed for."""
+    request = assignment.request
+    return TaskPlace(
+        task=str(request.get("task")),
+        id=str(request.get("id")),
+        queue=str(request.get("queue")),
+        expires=request.get("expires") or "",
+        content_type=assignment.content_type,
+        content_encoding=assignment.content_encoding,
+        compression=assignment.compression or "",
+    )
 
 
 def user_traceback(error: BaseException) -> str:
@@ -163,8 +201,10 @@ def _drop_own_frames(shown: traceback.TracebackException | None) -> None:
         shown = shown.__cause__ or shown.__context__
 
 
-def _succeeded(app: App, task: Task[..., Any], value: object, begun: float) -> Succeeded:
-    body, content_type, content_encoding = app.codecs.encode(None if task.ignore_result else value)
+def _succeeded(app: App, call: Call, value: object, begun: float) -> Succeeded:
+    task, task_id = call.task, call.request.id
+    result, types = (None, None) if task.ignore_result else (value, task.types)
+    body, content_type, content_encoding = app.codecs.encode_result(result, task_id, types, task.result_serializer)
     return Succeeded(
         body=body,
         content_type=content_type,
@@ -209,13 +249,23 @@ def _again(app: App, call: Call, wish: Retry, seconds: float) -> Retried | Faile
     why = wish.exc or MaxRetriesExceeded(f"{request.task} was run {request.attempt} times")
     if options.is_exhausted(request.attempt, request.seconds_since_first(app.clock.now()), delay, wish.max_retries):
         return replace(failed(app, why, seconds), exhausted=True)
-    body = None
+    packed, signature = None, None
     if wish.args_again is not None or wish.kwargs_again is not None:
         args = call.args if wish.args_again is None else wish.args_again
         kwargs = call.kwargs if wish.kwargs_again is None else wish.kwargs_again
-        body = encode_body(app.codecs, args, kwargs)[0]
+        assigned = call.assignment
+        packed = pack(app.codecs, args, kwargs, call.task.types, assigned.content_type, assigned.compression)
+        where = {"task": request.task, "id": request.id, "queue": request.queue, "expires": request.expires or ""}
+        signature = packed.signature(app.codecs, **where)
     failure = failed(app, wish.exc or wish, seconds)
-    return Retried(error=failure.error, traceback=failure.traceback, delay=delay, seconds=seconds, body=body)
+    return Retried(
+        error=failure.error,
+        traceback=failure.traceback,
+        delay=delay,
+        seconds=seconds,
+        packed=packed,
+        signature=signature,
+    )
 
 
 def failed(app: App, error: BaseException, seconds: float) -> Failed:

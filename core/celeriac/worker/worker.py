@@ -47,14 +47,15 @@ class Worker:
             make_pool: makes the executors; a simulation brings its own.
 
         Raises:
-            ConfigurationError: the pool cannot be had: no other process could find the App, say.
+            ConfigurationError: the pool cannot be had: no other process could find the App, say; or a serializer that
+                is accepted is not installed.
         """
         self.app = app
         self.options = options
         self.ready = asyncio.Event()
         self._connection = app.connect()
         self.flow = Flow(app, options, self._connection, make_pool, self._fail)
-        _refuse_unkept_limits(app, options, self.pool)
+        _refuse_unkept(app, options, self.pool)
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._failure: str | None = None
@@ -197,7 +198,12 @@ class Worker:
             )
 
 
-def _refuse_unkept_limits(app: App, options: WorkerOptions, pool: Pool) -> None:
+def _refuse_unkept(app: App, options: WorkerOptions, pool: Pool) -> None:
+    """Refuse limits that the pool does not keep, and content whose driver is missing: no message is to find out."""
+    app.codecs.load()
+    for task in app.tasks.values():
+        if task.result_serializer is not None:
+            app.conf.refuse_unread(f"{task.name}: result_serializer", task.result_serializer)
     if pool.can_kill or options.soft_limits_only:
         return
     limited = [task.name for task in app.tasks.values() if task.defaults.time_limit is not None]

@@ -36,7 +36,8 @@ class Progress:
         Raises:
             EncodeError: a value cannot be carried.
         """
-        self._latest[seq] = self._codecs.encode(meta)
+        codec = self._codecs.json  # whatever results are: a caller reads it before there is one
+        self._latest[seq] = codec.encode(meta), codec.content_type, codec.content_encoding
         if self._timer is None:  # else it goes with what is told next: `_ring` resets the timer before it looks
             self._loop.call_soon_threadsafe(self._set_timer)
 

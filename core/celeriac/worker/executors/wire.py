@@ -12,7 +12,7 @@ from celeriac import errors
 from celeriac.errors import CeleriacError, TransportError
 from celeriac.message import Message, Receipt
 from celeriac.message import Outcome as Sent
-from celeriac.protocol import ErrorData
+from celeriac.protocol import ErrorData, Packed
 from celeriac.worker.executors.frames import marshalled
 from celeriac.worker.job import (
     Assignment,
@@ -47,6 +47,7 @@ def pack_assignment(assignment: Assignment) -> bytes:
         assignment.content_type,
         assignment.content_encoding,
         assignment.compression,
+        assignment.signature,
         assignment.soft_limit,
         assignment.request,
     )
@@ -56,7 +57,7 @@ def pack_assignment(assignment: Assignment) -> bytes:
 def unpack_assignment(data: bytes) -> Assignment:
     """Return the assignment that was packed."""
     values = marshal.loads(data)  # noqa: S302 - written by the worker itself
-    seq, task, body, content_type, content_encoding, compression, soft_limit, request = values
+    seq, task, body, content_type, content_encoding, compression, signature, soft_limit, request = values
     return Assignment(
         seq=seq,
         task=task,
@@ -64,6 +65,7 @@ def unpack_assignment(data: bytes) -> Assignment:
         content_type=content_type,
         content_encoding=content_encoding,
         compression=compression,
+        signature=signature,
         soft_limit=soft_limit,
         request=request,
     )
@@ -76,8 +78,9 @@ def outcome_to_wire(outcome: Told) -> tuple[Any, ...]:
             return (_SUCCEEDED, body, kind, encoding, shown, seconds)
         case Failed(error=error, traceback=traceback, seconds=seconds, exhausted=exhausted):
             return (_FAILED, *_error_to_wire(error), traceback, seconds, exhausted)
-        case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body):
-            return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, body)
+        case Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, packed=packed):
+            other = None if packed is None else tuple(packed)
+            return (_RETRIED, *_error_to_wire(error), traceback, delay, seconds, other, outcome.signature)
         case Ignored() | Snoozed() | Refused() | Rejected() | Expired() | Cancelled():
             return (_OTHER, type(outcome).__name__, asdict(outcome))
 
@@ -92,8 +95,9 @@ def outcome_from_wire(values: Sequence[Any]) -> Told:
     error = ErrorData(type=values[1], module=values[2], mro=values[3], args=values[4], message=values[5])
     if values[0] == _FAILED:
         return Failed(error=error, traceback=values[6], seconds=values[7], exhausted=values[8])
-    traceback, delay, seconds, body = values[6:]
-    return Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, body=body)
+    traceback, delay, seconds, other, signature = values[6:]
+    packed = None if other is None else Packed(*other)
+    return Retried(error=error, traceback=traceback, delay=delay, seconds=seconds, packed=packed, signature=signature)
 
 
 def _error_to_wire(error: ErrorData) -> tuple[Any, ...]:
