@@ -320,3 +320,25 @@ def test_results_expire_after_a_day_and_unfinished_tasks_do_not(url):
         await store.close()
 
     run(main)
+
+
+def test_a_destructor_in_the_midst_of_an_operation_waits_for_its_end(url):
+    """The collector may end an abandoned consumer or listener at any moment, while its thread holds the lock too."""
+    from celeriac_memory.broker import Broker
+
+    broker = Broker()
+    broker.declare(Topology.of([Queue("q")]))
+    now = SystemClock().now()
+    window = broker.enter(["q"], 10, timedelta(seconds=30), lambda: None)
+    heard = []
+
+    def listener(body):
+        heard.append(body)
+        broker.unlisten("topic", listener)
+        broker.leave(window, now, lost=False)
+
+    broker.listen("topic", listener)
+    broker.signal("topic", b"once")
+    broker.signal("topic", b"twice")
+    assert heard == [b"once"]
+    assert not broker.consumes(window)

@@ -49,9 +49,32 @@ def _locked(method: Callable[Concatenate[Broker, P], R]) -> Callable[Concatenate
     @functools.wraps(method)
     def one_at_a_time(self: Broker, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self._lock:
-            return method(self, *args, **kwargs)
+            self._inside = threading.get_ident()
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self._inside = 0
+                while self._late:
+                    self._late.popleft()()
 
     return one_at_a_time
+
+
+def _locked_or_late(method: Callable[Concatenate[Broker, P], None]) -> Callable[Concatenate[Broker, P], None]:
+    """Lock as `_locked`; from within an operation of this thread, wait for its end.
+
+    That is where a destructor may call: the garbage collector runs whenever it likes, and ends what was abandoned.
+    """
+    locked = _locked(method)
+
+    @functools.wraps(method)
+    def now_or_after(self: Broker, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self._inside == threading.get_ident():
+            self._late.append(functools.partial(method, self, *args, **kwargs))
+        else:
+            locked(self, *args, **kwargs)
+
+    return now_or_after
 
 
 class Broker:
@@ -60,6 +83,8 @@ class Broker:
     def __init__(self) -> None:
         """Start with nothing declared."""
         self._lock = threading.Lock()
+        self._inside = 0  # the thread that has the lock
+        self._late: deque[Callable[[], None]] = deque()  # what is to be done before the lock is free
         self._table = RoutingTable()
         self._queues: dict[str, MemoryQueue] = {}
         self._windows: dict[int, Window] = {}
@@ -218,7 +243,7 @@ class Broker:
                 one.until = now + window.lease
         return [one is not None for one in held]
 
-    @_locked
+    @_locked_or_late
     def leave(self, window: Window, now: datetime, *, lost: bool) -> None:
         """Close a window and give back what it holds; it counts as delivered where the connection was ``lost``."""
         if self._windows.pop(window.id, None) is None:
@@ -278,7 +303,7 @@ class Broker:
         """Call ``listener`` with every signal from now on; it must only schedule."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    @_locked
+    @_locked_or_late
     def unlisten(self, topic: str, listener: Callable[[bytes], None]) -> None:
         """Stop calling."""
         self._listeners[topic].remove(listener)
@@ -300,7 +325,7 @@ class Broker:
         self._followers.append(follower)
         return frozenset(known for known, end in self._revoked.items() if end > now)
 
-    @_locked
+    @_locked_or_late
     def unfollow(self, follower: Callable[[str], None]) -> None:
         """Stop calling."""
         self._followers.remove(follower)
