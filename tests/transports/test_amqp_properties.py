@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from celeriac.errors import ConfigurationError, MessageTooLarge
 from celeriac.message import Message
 from celeriac_amqp.field_table import decode_table, encode_short, encode_table
-from celeriac_amqp.properties import ROUTE_HEADER, decode_properties, encode_properties, to_message
+from celeriac_amqp.properties import (
+    BROKER_HEADERS,
+    ROUTE_HEADER,
+    decode_properties,
+    encode_properties,
+    to_message,
+)
 
 SCALARS = (
     st.none()
@@ -105,7 +111,7 @@ OPTIONAL = st.none() | st.text(st.characters(codec="utf-8"), max_size=50)
     st.builds(
         Message,
         id=st.text(st.characters(codec="ascii"), max_size=40),
-        headers=TABLES.filter(lambda table: ROUTE_HEADER not in table and "id" not in table),
+        headers=TABLES.filter(lambda table: BROKER_HEADERS.isdisjoint(table) and "id" not in table),
         content_type=st.text(st.characters(codec="ascii"), max_size=20),
         content_encoding=st.text(st.characters(codec="ascii"), max_size=20),
         priority=st.integers(0, 9),
