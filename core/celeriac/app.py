@@ -3,54 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import cached_property
 from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 from uuid import uuid4
 
+from celeriac.addresses import with_addresses
 from celeriac.client import Client
 from celeriac.clock import SystemClock
 from celeriac.codec import Codecs
+from celeriac.configuration import Configuration
 from celeriac.connection import Connection
+from celeriac.declared import Declared
 from celeriac.errors import ConfigurationError, UnknownOption
-from celeriac.locator import Locator, default_file, is_importing
+from celeriac.locator import Locator, is_importing
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
 from celeriac.registry import TaskRegistry
 from celeriac.result import AsyncResult
 from celeriac.retry import RetryOptions
-from celeriac.routing import Route, Router
+from celeriac.routing import Router
 from celeriac.sender import Batch, Sender
-from celeriac.settings import Settings
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
-from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
-    from celeriac.topology import Binding
+    from celeriac.settings import Settings
+    from celeriac.task import BoundTaskMaker, TaskMaker
+    from celeriac.topology import Binding, Exchange, Queue
     from celeriac.worker.inprocess import RunningWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 
-logger = logging.getLogger("celeriac")
-
-DEFAULT_QUEUE = "celeriac"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
@@ -63,12 +60,9 @@ class App:
 
     Attributes:
         main: stands for ``__main__`` in the names of tasks declared in a program.
-        conf: the settings.
+        configuration: where the settings come from.
         tasks: the tasks by name.
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
-        queues: the declared queues, the default one first.
-        router: where tasks go.
-        codecs: how arguments and results are encoded.
         clock: where the time comes from.
     """
 
@@ -104,26 +98,68 @@ class App:
             ConfigurationError: a value that cannot work.
         """
         self.main = main
-        self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
+        self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+        self.configuration = Configuration({**settings, "broker": broker, "backend": backend}, self._defined)
         self.tasks = TaskRegistry()
         self.plugins = Plugins()
-        self.codecs = Codecs()
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
-        default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
-        named = {queue.name: queue for queue in _queues_of(routes)} | _by_name(queues)
-        self.default_queue = named.pop(default) if default in named else Queue(default)
-        self.queues = (self.default_queue, *named.values())
-        self.router = Router(routes, self.default_queue)
-        self._exchanges = (*exchanges, *_exchanges_of(self.router))
-        self._bindings = tuple(bindings)
+        self._declared = Declared.of(queues, exchanges, bindings, routes)
+        self._routes = routes
         self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
         self.sender = Sender(self)
         self._client: Client | None = None
         self._link: Publishes | None = None
         self._lock = threading.RLock()
         self._scope = uuid4().hex
-        self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+
+    # settled by the settings, and by no call before the first that needs them
+
+    @cached_property
+    def conf(self) -> Settings:
+        """The settings.
+
+        Raises:
+            ConfigurationError: a value cannot work, or a file that should hold some cannot be read.
+        """
+        return self.configuration.settings()
+
+    @cached_property
+    def default_queue(self) -> Queue:
+        """Where a task goes that has no route."""
+        return self._declared.default_queue(self.conf)
+
+    @cached_property
+    def queues(self) -> tuple[Queue, ...]:
+        """The declared queues, the default one first."""
+        return self._declared.with_default(self.default_queue)
+
+    @cached_property
+    def router(self) -> Router:
+        """Where tasks go."""
+        return Router(self._routes, self.default_queue)
+
+    @cached_property
+    def codecs(self) -> Codecs:
+        """How arguments and results are encoded."""
+        return Codecs()
+
+    def config_from_object(self, source: Any, *, namespace: str | None = None) -> None:
+        """Take settings from ``source``, where neither an argument nor the environment says otherwise.
+
+        Args:
+            source: the name of a module, or ``"module:attribute"``, which is imported when a setting is first needed;
+                a mapping; or any object, whose attributes are settings.
+            namespace: only names like ``NAMESPACE_GRACE`` are settings, and all others are somebody else's.
+
+        Raises:
+            ConfigurationError: the App is in use already.
+        """
+        if self._client is not None:
+            raise ConfigurationError("the App is in use already; call config_from_object where it is constructed")
+        self.configuration.use(source, namespace)
+        for name in ("conf", "default_queue", "queues", "router", "codecs"):
+            self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
         """Return ``<App main:0x...>``."""
@@ -134,9 +170,9 @@ class App:
     @overload
     def task(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
-    def task(self, fn: None = None, /, *, bind: Literal[True], **options: Any) -> _BoundTaskMaker: ...
+    def task(self, fn: None = None, /, *, bind: Literal[True], **options: Any) -> BoundTaskMaker: ...
     @overload
-    def task(self, fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> _TaskMaker: ...
+    def task(self, fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> TaskMaker: ...
     def task(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(queue="mail", acks_late=False)``.
 
@@ -253,15 +289,13 @@ class App:
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
-        with self._lock:
-            settings = self._with_addresses()
-        topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
+        settings = with_addresses(self.conf, self._defined)
         return Connection(
             settings=settings,
             plugins=self.plugins,
             clock=self.clock,
             random=self.random,
-            topology=topology,
+            topology=self._declared.topology(self.queues, settings.declare),
             scope=f"{self.main or 'app'}-{self._scope}",
         )
 
@@ -308,16 +342,6 @@ class App:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
         return Locator.of(self, self._defined)
 
-    def _with_addresses(self) -> Settings:
-        broker, fleet = self.conf.broker, self.conf.fleet
-        if not broker:
-            path = default_file(self._defined)
-            logger.info("no broker was given; using the SQLite file %s", path)
-            broker = (file_broker(path),)
-        if fleet is not None:
-            broker = tuple(_for_fleet(url, fleet) for url in broker)
-        return replace(self.conf, broker=broker)
-
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.
 
@@ -343,49 +367,3 @@ class App:
         from celeriac.worker.inprocess import RunningWorker  # noqa: PLC0415 - the one door up, as in worker_main
 
         return RunningWorker(self, **options)
-
-
-class _TaskMaker(Protocol):
-    """What ``@app.task(...)`` returns: the function's own types are kept."""
-
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
-
-
-class _BoundTaskMaker(Protocol):
-    """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
-
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
-
-
-def file_broker(path: Path) -> str:
-    """Return the URL of the broker that needs no server, in the file ``path``."""
-    return f"sqlite:///{quote(str(path))}"
-
-
-def _queues_of(routes: Routes | None) -> list[Queue]:
-    targets = routes.values() if isinstance(routes, Mapping) else ()
-    return [target for target in targets if isinstance(target, Queue)]
-
-
-def _by_name(queues: Sequence[Queue]) -> dict[str, Queue]:
-    named: dict[str, Queue] = {}
-    for queue in queues:
-        if named.setdefault(queue.name, queue) != queue:
-            raise ConfigurationError(f"queue {queue.name!r} is declared twice, in different ways; keep one of them")
-    return named
-
-
-def _exchanges_of(router: Router) -> list[Exchange]:
-    targets = [target.exchange for target in router.targets() if isinstance(target, Route)]
-    return [exchange for exchange in targets if isinstance(exchange, Exchange)]
-
-
-def _for_fleet(url: str, fleet: str) -> str:
-    """Tell the transport whose queues it shares, by the URL option that those which can share have."""
-    return f"{url}{'&' if '?' in url else '?'}fleet={fleet}"

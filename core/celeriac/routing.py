@@ -56,10 +56,6 @@ class Router:
                 _address(target)
                 self._rules.append((compiled, target))
 
-    def targets(self) -> list[Target]:
-        """Return what the routes name, for declaring."""
-        return [target for _, target in self._rules]
-
     def route(self, task: str) -> Address:
         """Return where ``task`` goes."""
         known = self._known.get(task)
@@ -75,6 +71,18 @@ class Router:
             if pattern.fullmatch(task):
                 return _address(target)
         return self.default
+
+
+def targets_of(routes: Routes | None) -> list[Target]:
+    """Return where ``routes`` lead, as far as they say so beforehand.
+
+    Raises:
+        ConfigurationError: a target that is no `Queue`, queue's name or `Route`.
+    """
+    targets = list(routes.values()) if isinstance(routes, Mapping) else []
+    for target in targets:
+        _address(target)
+    return targets
 
 
 def to_queue(name: str) -> Address:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # "memory" alone is also what a process uses; as a broker it stands in a URL or in its package's name
 NAMES = re.compile(r"amqp|rabbit|redis|sqlite|(?<![a-z])memory://|celeriac_memory", re.IGNORECASE)
 ALLOWED = {
-    ("celeriac.app", "sqlite:///"): "the broker of an App that names none",
-    ("celeriac.app", "no broker was given; using the SQLite file %s"): "the same, said to people",
+    ("celeriac.addresses", "sqlite:///"): "the broker of an App that names none",
+    ("celeriac.addresses", "no broker was given; using the SQLite file %s"): "the same, said to people",
     ("celeriac.plugins", " URL; write scheme://..., say sqlite:///celeriac.db"): "an example for people",
     (
         "celeriac.settings",

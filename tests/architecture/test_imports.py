@@ -34,7 +34,10 @@ FLOORS = {
     "transport": 1,
     "transport_helpers": 1,
     # 2: what an App stands on
+    "addresses": 2,
+    "configuration": 2,
     "connection": 2,
+    "declared": 2,
     "locator": 2,
     "plugins": 2,
     "portal": 2,

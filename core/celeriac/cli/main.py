@@ -30,6 +30,7 @@ COMMANDS = {
     "queues": "look at queues, purge, pause and resume them",
     "dead": "look at dead letters, send them back or drop them",
     "tasks": "list the tasks of an App",
+    "config": "show the settings, and where each came from",
     "plugins": "list the brokers and result stores that are installed",
     "health": "ask the workers on this machine whether they are well",
     "demo": "try it: a worker, some tasks and their results, on this machine",
