@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -21,8 +22,10 @@ PROGRAMS = Path(__file__).parent / "programs"
 class WorkerProcess:
     """``celeriac -A MODULE worker ...`` as a context manager; killed, with all its family, when the block is left."""
 
-    def __init__(self, module: str, broker: str, *arguments: str, variable: str = "SUMS_BROKER") -> None:
-        self._command = [sys.executable, "-m", "celeriac", "-A", module, "worker", "-l", "INFO", *arguments]
+    def __init__(
+        self, module: str, broker: str, *arguments: str, variable: str = "SUMS_BROKER", prefix: Sequence[str] = ()
+    ) -> None:
+        self._command = [*prefix, sys.executable, "-m", "celeriac", "-A", module, "worker", "-l", "INFO", *arguments]
         self._environment = {**os.environ, variable: broker, "PYTHONUNBUFFERED": "1"}
         self.lines: list[str] = []
         self._news = threading.Condition()

@@ -38,6 +38,7 @@ ENDED = "ended"
 SIGNALS = {KILL: signal.SIGKILL, STACK: child.STACK_SIGNAL}
 LANES = 4
 _REAP_SECONDS = 1
+_SET_CHILD_SUBREAPER = 36
 
 
 class Birth(NamedTuple):
@@ -143,8 +144,9 @@ class Nursery:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                self._children.discard(pid)
-                self._tell(ENDED, pid, os.waitstatus_to_exitcode(status))
+                if pid in self._children:  # and no orphan that a task has left behind
+                    self._children.remove(pid)
+                    self._tell(ENDED, pid, os.waitstatus_to_exitcode(status))
 
     def _tell(self, *value: object) -> None:
         # a worker that is gone is noticed, and acted upon, where we read
@@ -157,9 +159,8 @@ class Nursery:
         signal.alarm(_REAP_SECONDS)  # one that sleeps in the kernel may be slow to die
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
+        for pid in self._children:
+            os.waitpid(pid, 0)
         _kill_group()
 
 
@@ -178,6 +179,18 @@ def _preload(locator: Locator) -> str | None:
     )
 
 
+def _adopt_orphans() -> None:
+    """Be the parent of what tasks leave behind, to reap it, where that would be the worker: PID 1 of a container.
+
+    PR_SET_CHILD_SUBREAPER of prctl(2), Linux 3.4.
+    """
+    if sys.platform != "linux" or os.getppid() != 1:
+        return
+    import ctypes  # noqa: PLC0415 - costs time at the start, and is needed in containers alone
+
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def _kill_group(*_: object) -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
@@ -189,5 +202,6 @@ def _nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    _adopt_orphans()
     birth = Nursery(socket.socket(fileno=int(sys.argv[1]))).serve()
     child.main(birth.setup, birth.lanes)
