@@ -22,7 +22,9 @@ from celeriac.configuration import Configuration
 from celeriac.connection import Connection
 from celeriac.declared import Declared
 from celeriac.errors import ConfigurationError, UnknownOption
+from celeriac.hooks import Hooks, middlewares_of
 from celeriac.locator import Locator, is_importing
+from celeriac.middleware import check
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
 from celeriac.registry import TaskRegistry
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from celeriac.clock import Clock
+    from celeriac.middleware import Middleware, Middlewares
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
     from celeriac.settings import Settings
@@ -63,6 +66,7 @@ class App:
         configuration: where the settings come from.
         tasks: the tasks by name.
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
+        hooks: those of the plugins that observe.
         clock: where the time comes from.
     """
 
@@ -76,6 +80,7 @@ class App:
         exchanges: Sequence[Exchange] = (),
         bindings: Sequence[Binding] = (),
         routes: Routes | None = None,
+        middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
@@ -90,6 +95,7 @@ class App:
             exchanges: to be declared, beside those that the queues name.
             bindings: to be declared, beside each queue's own: a queue that takes several keys, say.
             routes: task name, glob or pattern to a queue or `Route`, or a function of the task's name.
+            middleware: what stands around every publish and run, the first around all others.
             clock: where the time comes from, for tests.
             **settings: any field of `celeriac.settings.Settings`.
 
@@ -102,6 +108,10 @@ class App:
         self.configuration = Configuration({**settings, "broker": broker, "backend": backend}, self._defined)
         self.tasks = TaskRegistry()
         self.plugins = Plugins()
+        self.hooks = Hooks(self.plugins)
+        for each in middleware:
+            check(each)
+        self._middleware = tuple(middleware)
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
         self._declared = Declared.of(queues, exchanges, bindings, routes)
@@ -143,6 +153,15 @@ class App:
     def codecs(self) -> Codecs:
         """How arguments and results are encoded."""
         return Codecs()
+
+    @cached_property
+    def middlewares(self) -> Middlewares:
+        """What stands around every publish and run: of the plugins, and inside them the App's own.
+
+        Raises:
+            ConfigurationError: a plugin fails to say, or says something else.
+        """
+        return middlewares_of(self, self._middleware)
 
     def config_from_object(self, source: Any, *, namespace: str | None = None) -> None:
         """Take settings from ``source``, where neither an argument nor the environment says otherwise.

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pluggy
 
 from celeriac import hookspecs
-from celeriac.errors import ConfigurationError, PluginError
+from celeriac.errors import ConfigurationError, PluginError, did_you_mean
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
 from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
@@ -64,13 +64,18 @@ def _load(point: EntryPoint) -> tuple[Installed, Any]:
 
 
 class Plugins:
-    """The plugins of one App: the installed ones, and those that its program registers."""
+    """The plugins of one App: the installed ones, and those that its program registers.
+
+    Attributes:
+        trace: every call of a hook is printed to standard error.
+    """
 
     def __init__(self) -> None:
         """Start with nothing loaded; the installed plugins are loaded at the first question."""
         self._manager = pluggy.PluginManager("celeriac")
         self._manager.add_hookspecs(hookspecs)
-        if os.environ.get("CELERIAC_PLUGIN_TRACE"):
+        self.trace = bool(os.environ.get("CELERIAC_PLUGIN_TRACE"))
+        if self.trace:
             self._manager.trace.root.setwriter(sys.stderr.write)
             self._manager.enable_tracing()
         self._complete = False
@@ -83,6 +88,20 @@ class Plugins:
     def installed(self) -> Sequence[Installed]:
         """Every installed plugin, those that failed to load with their errors."""
         return [installed for installed, _ in _loaded_entry_points()]
+
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Return what implements ``hook``, in the order in which it is to be called."""
+        return getattr(self._hook, hook).get_hookimpls()[::-1]  # type: ignore[no-any-return]
+
+    def misnamed(self) -> list[str]:
+        """Return what to tell of functions that are marked as hooks, and are none of this celeriac."""
+        callers = vars(self._hook)
+        known = [name for name, caller in callers.items() if caller.has_spec()]
+        return [
+            f"the plugin {each.plugin_name} implements {name}, which is no hook{did_you_mean(name, known)}"
+            for name in callers.keys() - known
+            for each in callers[name].get_hookimpls()
+        ]
 
     def transports(self) -> dict[str, Callable[[], type[Transport]]]:
         """Return each URL scheme's transport factory."""

@@ -152,11 +152,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse a soft time limit beyond the hard one."""
-        if self.time_limit is not None and self.soft_time_limit is not None and self.soft_time_limit > self.time_limit:
-            raise ConfigurationError(
-                f"soft_time_limit={self.soft_time_limit:g} is beyond time_limit={self.time_limit:g}; "
-                "the soft one comes first"
-            )
+        _check_limits(self.time_limit, self.soft_time_limit)
 
     def __repr__(self) -> str:
         """Return every setting, secrets masked."""
@@ -217,6 +213,7 @@ class Layer:
                 raise UnknownOption(f"setting of {self.origin}" if self.where else "setting", str(name), known)
             if value is not None:
                 values[name] = self._read(name, value, known[name].metadata["read"])
+        _check_limits(values.get("time_limit"), values.get("soft_time_limit"))
         return values
 
     def _read(self, name: str, value: Any, read: Callable[[Any], Any]) -> Any:
@@ -250,6 +247,11 @@ def _tell_unknown_variables(environ: Mapping[str, str], known: Iterable[str]) ->
         if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS) and name not in _told:
             _told.add(name)
             logger.warning("environment variable %s is no setting%s", name, did_you_mean(name, known))
+
+
+def _check_limits(hard: float | None, soft: float | None) -> None:
+    if hard is not None and soft is not None and soft > hard:
+        raise ConfigurationError(f"soft_time_limit={soft:g} is beyond time_limit={hard:g}; the soft one comes first")
 
 
 def _is_secret(name: str) -> bool:

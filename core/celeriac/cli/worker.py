@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
     options = WorkerOptions.of(app, {**given, "queues": queues, "name": name, "log": log, "burst": arguments.burst})
     _refuse_private(app)
     configure_logging(log)
+    app.hooks.tell("celeriac_setup_logging", app=app)
     Serving(app, options, Banner(app, as_json=arguments.json), arguments.health_port).run()
     return exits.OK
 

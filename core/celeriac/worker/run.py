@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import celeriac
 from celeriac.clock import SystemClock
 from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError
 from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
+from celeriac.middleware import Call
 from celeriac.protocol import ErrorData, decode_body, encode_body, parse_when
 from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
@@ -25,7 +25,7 @@ from celeriac.worker.job import Expired, Failed, Ignored, Refused, Rejected, Ret
 from celeriac.worker.softlimit import limited_softly, soft_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from celeriac.app import App
     from celeriac.task import Task
@@ -37,21 +37,6 @@ SHOWN_CHARACTERS = 200
 TRACEBACK_CHARACTERS = 64 * 1024
 _OWN_FILES = (str(Path(celeriac.__file__).parent), "<frozen importlib")
 _monotonic = SystemClock().monotonic
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A task with what it is called with, ready to run."""
-
-    task: Task[..., Any]
-    request: Request
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-
-    def begin(self) -> Any:
-        """Call the user's function."""
-        task = self.task
-        return task.fn(task, *self.args, **self.kwargs) if task.bind else task.fn(*self.args, **self.kwargs)
 
 
 def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Result:
@@ -69,7 +54,8 @@ def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = N
     begun = _monotonic()
     try:
         with running(call.request), soft_limit(assignment.soft_limit):
-            value = call.begin()
+            around = app.middlewares.run
+            value = call.begin() if around is None else around(call)
             return _succeeded(app, call.task, value, begun)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit and worse
         return _raised(app, call, error, begun)
@@ -87,7 +73,9 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
     begun, limit = _monotonic(), assignment.soft_limit
     try:
         with running(call.request):
-            value = await (call.begin() if limit is None else limited_softly(call.begin(), limit))
+            around = app.middlewares.arun
+            value = call.begin() if around is None else around(call)
+            value = await (value if limit is None else limited_softly(value, limit))
             return _succeeded(app, call.task, value, begun)
     except GeneratorExit:
         raise  # the loop throws the coroutine away
