@@ -1,7 +1,7 @@
-"""The hooks of one App that observe: plugins are asked once for their functions, which are then called as they are.
+"""The calls of hooks: plugins are asked once for their functions, which are then called as they are.
 
 pluggy registers them and checks what they take; it does not stand between an event and its observer. What an observer
-raises is logged, never heeded.
+raises is logged, never heeded; what one that registers raises is a `PluginError`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from celeriac.middleware import Middleware
     from celeriac.plugins import Plugins
 
-    Observer = Callable[..., Any]
+    Function = Callable[..., Any]
 
 logger = logging.getLogger("celeriac.plugins")
 
@@ -72,15 +72,24 @@ def middlewares_of(app: App, own: Iterable[Middleware]) -> Middlewares:
     """
     found: list[Middleware] = []
     for name, function, arguments in implementations(app.plugins, "celeriac_middleware"):
-        try:
-            found += function(*[app for _ in arguments]) or ()
-        except Exception as error:
-            why = f"{type(error).__name__}: {masked(str(error))}"
-            raise PluginError(f"the plugin {name} failed in celeriac_middleware: {why}") from error
+        found += asked(name, "celeriac_middleware", function, *[app for _ in arguments]) or ()
     return Middlewares([*found, *own])
 
 
-def implementations(plugins: Plugins, hook: str) -> list[tuple[str, Observer, tuple[str, ...]]]:
+def asked(plugin: str, hook: str, function: Function, *arguments: Any) -> Any:
+    """Return what a plugin registers.
+
+    Raises:
+        PluginError: it raised.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:
+        why = f"{type(error).__name__}: {masked(str(error))}"
+        raise PluginError(f"the plugin {plugin} failed in {hook}: {why}") from error
+
+
+def implementations(plugins: Plugins, hook: str) -> list[tuple[str, Function, tuple[str, ...]]]:
     """Return what implements ``hook``: each plugin's name, its function, and the arguments that this takes, in order.
 
     A wrapper has nothing to wrap here; it is logged and left out.
@@ -101,11 +110,11 @@ def _name_of(each: pluggy.HookImpl) -> str:
     return type(each.plugin).__qualname__ if each.plugin_name == str(id(each.plugin)) else each.plugin_name
 
 
-def _without_event(function: Observer) -> Observer:
+def _without_event(function: Function) -> Function:
     return lambda _event: function()
 
 
-def _traced(hook: str, name: str, function: Observer) -> Observer:
+def _traced(hook: str, name: str, function: Function) -> Function:
     def call(*arguments: Any) -> Any:
         sys.stderr.write(f"  {hook} [{name}] {', '.join(map(repr, arguments))}\n")
         return function(*arguments)

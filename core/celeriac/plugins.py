@@ -6,7 +6,6 @@ pluggy registers; it never stands on the path of a message.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +16,7 @@ import pluggy
 
 from celeriac import hookspecs
 from celeriac.errors import ConfigurationError, PluginError, did_you_mean
+from celeriac.hooks import asked, implementations
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
 from celeriac.transport import CONTRACT_VERSION, Transport
 from celeriac.transport_helpers import masked
@@ -75,9 +75,6 @@ class Plugins:
         self._manager = pluggy.PluginManager("celeriac")
         self._manager.add_hookspecs(hookspecs)
         self.trace = bool(os.environ.get("CELERIAC_PLUGIN_TRACE"))
-        if self.trace:
-            self._manager.trace.root.setwriter(sys.stderr.write)
-            self._manager.enable_tracing()
         self._complete = False
 
     def register(self, plugin: object, name: str | None = None) -> None:
@@ -105,11 +102,11 @@ class Plugins:
 
     def transports(self) -> dict[str, Callable[[], type[Transport]]]:
         """Return each URL scheme's transport factory."""
-        return self._merged(self._hook.celeriac_transports())
+        return self._merged(self._answers("celeriac_transports"))
 
     def result_stores(self) -> dict[str, Callable[[], type[ResultStore]]]:
         """Return each URL scheme's result-store factory."""
-        return self._merged(self._hook.celeriac_result_stores())
+        return self._merged(self._answers("celeriac_result_stores"))
 
     def transport(self, url: str) -> type[Transport]:
         """Return the transport class for ``url``.
@@ -132,6 +129,14 @@ class Plugins:
                 if plugin is not None and not self._manager.is_registered(plugin):
                     self._manager.register(plugin, f"{installed.distribution}:{installed.name}")
         return self._manager.hook
+
+    def _answers(self, hook: str) -> list[Any]:
+        """Return what each plugin registers.
+
+        Raises:
+            PluginError: one of them raised.
+        """
+        return [asked(name, hook, function) for name, function, _ in implementations(self, hook)]
 
     @staticmethod
     def _merged(answers: list[Any]) -> dict[str, Any]:

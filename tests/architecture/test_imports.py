@@ -115,7 +115,7 @@ def test_no_import_cycle(house: House) -> None:
 
 
 def test_the_core_names_no_transport_or_plugin(house: House) -> None:
-    ours = {module.package for module in house.transports}
+    ours = {module.package for module in (*house.transports, *house.plugins)}
     wrong = [
         str(each)
         for each in house.imports
@@ -145,15 +145,30 @@ def test_nothing_in_the_core_imports_the_testing_kit(house: House) -> None:
 
 
 def test_transports_stand_on_the_ground_floor(house: House) -> None:
+    transports = {module.name for module in house.transports}
     wrong = [
         str(each)
         for each in house.imports
-        if not _in_core(each.importer) and _in_core(each.target) and FLOORS.get(_room(each.target)) != GROUND
+        if each.importer in transports and _in_core(each.target) and FLOORS.get(_room(each.target)) != GROUND
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def test_no_transport_imports_another(house: House) -> None:
+def test_plugins_use_public_names(house: House) -> None:
+    """What `import celeriac` gives, and the vocabulary of the ground floor."""
+    plugins = {module.name for module in house.plugins}
+    wrong = [
+        str(each)
+        for each in house.imports
+        if each.importer in plugins
+        and _in_core(each.target)
+        and each.target != "celeriac"
+        and FLOORS.get(_room(each.target)) != GROUND
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_transport_or_plugin_imports_another(house: House) -> None:
     wrong = [
         str(each)
         for each in house.imports
@@ -166,7 +181,7 @@ def test_no_transport_imports_another(house: House) -> None:
 
 def test_a_plugin_s_entry_module_imports_nothing_but_the_hooks(house: House) -> None:
     """One missing driver must not stop the other plugins, so the module that is loaded for all imports none."""
-    entries = {module.package for module in house.transports}
+    entries = {module.package for module in (*house.transports, *house.plugins)}
     allowed = {"celeriac", "celeriac.hookspecs", *sys.stdlib_module_names}
     wrong = [str(each) for each in house.imports if each.importer in entries and not each.deferred]
     wrong = [text for text in wrong if text.rpartition(" ")[2] not in allowed]
