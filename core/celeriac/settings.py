@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celeriac")
 
 PREFIX = "CELERIAC_"
-NOT_SETTINGS = ("CELERIAC_TEST_", "CELERIAC_REQUIRE_", "CELERIAC_PLUGIN_TRACE", "CELERIAC_RUNTIME_DIR")
+NOT_SETTINGS = (
+    "CELERIAC_TEST_",
+    "CELERIAC_REQUIRE_",
+    "CELERIAC_PLUGIN_TRACE",
+    "CELERIAC_RELOADER",
+    "CELERIAC_RUNTIME_DIR",
+)
 FLEETS = ("celery",)
 HIDDEN = "**"
 _SECRET = re.compile(r"(?:^|_)(?:keys?|secrets?|tokens?|passwords?)(?:_|$)")
