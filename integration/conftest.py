@@ -3,15 +3,21 @@
 RabbitMQ: ``CELERIAC_TEST_AMQP_URL`` (a URL without a virtual host of its own use; one is made for the run where
 ``rabbitmqctl`` may), else whoever answers at localhost:5672, else a container where Docker answers, else the tests
 are skipped and say why. With ``CELERIAC_REQUIRE_BROKERS=1`` such a skip is a failure.
+
+Redis: ``CELERIAC_TEST_REDIS_URL``, else whoever answers at localhost:6379, else a container, in the same way. Each test
+has a key prefix of its own there, and its keys are deleted afterwards. A server that is to be tormented is a process of
+the test's own (`redis_server.RedisServer`).
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from contextlib import ExitStack
@@ -20,6 +26,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
+import redis
+from redis_server import PROGRAM, RedisServer
 
 from celeriac import App
 
@@ -28,12 +36,16 @@ if TYPE_CHECKING:
 
 RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, which change to the user rabbitmq
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
+CELERY = "celery[redis]==5.7.0"
+CELERY_ENVIRONMENT = Path(__file__).parent.parent / ".bench" / "celery"
+LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "amqp" in item.path.name:
-            item.add_marker(pytest.mark.amqp)
+        for broker in ("amqp", "redis"):
+            if broker in item.path.name:
+                item.add_marker(broker)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +57,7 @@ def amqp_broker() -> Iterator[str]:
     elif _answers("127.0.0.1", 5672):
         yield LOCAL
     else:
-        yield from _container()
+        yield from _rabbitmq_container()
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +83,61 @@ def amqp_other_vhost(amqp_broker: str) -> Iterator[str]:
     assert _rabbitmqctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
     yield with_vhost(amqp_broker, name)
     _rabbitmqctl("delete_vhost", name)
+
+
+@pytest.fixture(scope="session")
+def redis_broker() -> Iterator[str]:
+    """The URL of a database of a Redis."""
+    given = os.environ.get("CELERIAC_TEST_REDIS_URL")
+    if given:
+        yield given
+    elif _answers("127.0.0.1", 6379):
+        yield LOCAL_REDIS
+    else:
+        yield from _redis_container()
+
+
+@pytest.fixture
+def redis_url(redis_broker: str) -> Iterator[str]:
+    """The same, with a key prefix that is this test's own; whatever it leaves there is deleted."""
+    prefix = f"celeriac-{uuid.uuid4().hex[:8]}:"
+    yield with_prefix(redis_broker, prefix)
+    with redis.Redis.from_url(redis_broker) as client:
+        for key in client.scan_iter(f"{prefix}*", count=1000):
+            client.delete(key)
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server process of the test's own, without persistence."""
+    require_redis_server()
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def celery_python() -> Path:
+    """The Python of an environment with a real Celery and its Redis driver; made at the first use."""
+    python = CELERY_ENVIRONMENT / "bin" / "python"
+    CELERY_ENVIRONMENT.parent.mkdir(exist_ok=True)
+    with CELERY_ENVIRONMENT.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one run may want it
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", CELERY_ENVIRONMENT], check=True)
+        if subprocess.run([python, "-c", "import celery, redis"], capture_output=True, check=False).returncode:
+            subprocess.run([python, "-m", "pip", "install", "-q", CELERY], check=True)
+    return python
+
+
+def require_redis_server() -> None:
+    """Skip, or fail where brokers are required, where no server can be started."""
+    if PROGRAM is None:
+        unavailable("a Redis of the tests' own needs redis-server or valkey-server in the PATH")
+
+
+def with_prefix(url: str, prefix: str) -> str:
+    """Return ``url`` with a key prefix."""
+    return f"{url}{'&' if '?' in url else '?'}prefix={quote(prefix, safe='')}"
 
 
 class AmqpNode:
@@ -157,7 +224,7 @@ def unavailable(why: str) -> None:
     pytest.skip(why)
 
 
-def _container() -> Iterator[str]:
+def _rabbitmq_container() -> Iterator[str]:
     try:
         from testcontainers.rabbitmq import RabbitMqContainer
 
@@ -169,6 +236,21 @@ def _container() -> Iterator[str]:
     try:
         port = container.get_exposed_port(5672)
         yield f"amqp://guest:guest@{container.get_container_host_ip()}:{port}"
+    finally:
+        container.stop()
+
+
+def _redis_container() -> Iterator[str]:
+    try:
+        from testcontainers.redis import RedisContainer
+
+        container = RedisContainer(os.environ.get("CELERIAC_TEST_REDIS_IMAGE", "redis:7"))
+        container.start()
+    except Exception as error:  # noqa: BLE001 - as above
+        unavailable(f"no Redis: nobody at localhost:6379, no CELERIAC_TEST_REDIS_URL, and no container ({error})")
+        return
+    try:
+        yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
     finally:
         container.stop()
 

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from worker_process import PROGRAMS, WorkerProcess
 
 from celeriac import App
 
-CELERY = "celery==5.7.0"
-ENVIRONMENT = Path(__file__).parent.parent / ".bench" / "celery"
-
-
-@pytest.fixture(scope="session")
-def celery_python() -> Path:
-    """The Python of an environment with a real Celery; made at the first use."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", CELERY], check=True)
-    return python
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(params=["celery declares first", "celeriac declares first"])

@@ -17,11 +17,11 @@ from celeriac.errors import TaskRevoked
 PATIENCE = 30
 
 
-@pytest.fixture(params=["amqp", "sqlite"])
+@pytest.fixture(params=["amqp", "redis", "sqlite"])
 def broker(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/celeriac.db"
-    return request.getfixturevalue("amqp_url")
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture

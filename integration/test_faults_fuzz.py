@@ -172,8 +172,12 @@ def test_broken_messages_from_another_client(amqp_url, fuzz, tmp_path, count) ->
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_broken_messages_in_a_file(fuzz, tmp_path, count) -> None:
-    broker = f"sqlite:///{tmp_path}/celeriac.db?synchronous=normal"
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_broken_messages_from_a_transport(request, fuzz, tmp_path, kind, count) -> None:
+    if kind == "redis":
+        broker = request.getfixturevalue("redis_url")
+    else:
+        broker = f"sqlite:///{tmp_path}/celeriac.db?synchronous=normal"
     with survived(broker, tmp_path / "ran", count):
         app = App("fuzz", broker=broker)
         stored = app.client.portal.run(publish_all(app, fuzz, count))

@@ -34,11 +34,13 @@ def path(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "amqp"])
+@pytest.fixture(params=["sqlite", "amqp", "redis"])
 def broker(request, tmp_path) -> str:
-    """A broker that takes back what is held for too long: SQLite after its lease, RabbitMQ after consumer_timeout."""
+    """A broker that takes back what is held for too long: after its lease, or RabbitMQ's consumer_timeout."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/celeriac.db?lease={LEASE}"
+    if request.param == "redis":
+        return f"{request.getfixturevalue('redis_url')}&lease={LEASE}"
     node = request.getfixturevalue("amqp_node")  # consumer_timeout is 4 s there
     with Witness(node.url) as witness:
         witness.delete("celeriac", "celeriac.dead")
@@ -136,11 +138,11 @@ def test_delays_survive_a_restart_of_the_broker(amqp_node, path) -> None:
 
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=soak)])
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "amqp"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "amqp", "redis"])
 def test_how_fast_delayed_messages_fall_due(request, tmp_path, kind, count) -> None:
     """All at one moment; none early, and all of them in the time that the measured rate allows."""
     url = {"memory": f"memory://{tmp_path.name}", "sqlite": f"sqlite:///{tmp_path}/celeriac.db"}.get(kind)
-    rate, first = asyncio.run(promoted(url or request.getfixturevalue("amqp_url"), count))
+    rate, first = asyncio.run(promoted(url or request.getfixturevalue(f"{kind}_url"), count))
     print(f"{kind}: {count} due at one moment, the first ready after {first:.2f} s, then {rate:.0f} a second")
     assert 0.0 <= first < 2.0
     assert rate > 200

@@ -52,13 +52,13 @@ def open_app():
         app.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "amqp"])
+@pytest.fixture(params=["memory", "sqlite", "amqp", "redis"])
 def broker(request, tmp_path) -> str:
     if request.param == "memory":
         return f"memory://{tmp_path.name}"
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/celeriac.db"
-    return request.getfixturevalue("amqp_url")
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 def send(app: App, **options) -> None:

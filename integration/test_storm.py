@@ -24,10 +24,12 @@ LEASE = 2
 WORKERS = 2
 
 
-@pytest.fixture(params=["sqlite", "amqp"])
+@pytest.fixture(params=["sqlite", "amqp", "redis"])
 def broker(request, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/celeriac.db?lease={LEASE}&synchronous=normal"
+    if request.param == "redis":
+        return f"{request.getfixturevalue('redis_url')}&lease={LEASE}"
     return request.getfixturevalue("amqp_url")
 
 

@@ -32,11 +32,12 @@ FLEETS = ("celery",)
 HIDDEN = "**"
 _SECRET = re.compile(r"(?:^|_)(?:keys?|secrets?|tokens?|passwords?)(?:_|$)")
 PUBLISH_CONFIRMS = ("wait", "deferred")
+_BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts with ';' between them
 
 
 def _urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(part for part in value.split(";") if part)
+        return tuple(part for part in _BETWEEN.split(value) if part)
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
         raise ValueError("use a URL, or a list of URLs")
     return tuple(value)

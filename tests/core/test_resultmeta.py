@@ -53,6 +53,48 @@ def test_the_json_is_celerys_with_retries():
     }
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":1}',
+        b" [ 1,2 ]\n",
+        '"\u017elu\u0165"'.encode(),
+        b'"\\u017e"',
+        b"1E5",
+        b"1.0",
+        b'{"a": 1, "a": 2}',
+        b"NaN",
+        b"1" * 99,
+    ],
+)
+@pytest.mark.parametrize("traceback", [None, "\u017e"])
+def test_a_body_survives_to_the_byte(body, traceback):
+    record = ResultRecord(task_id="a1", attempt=1, state="SUCCESS", body=body, traceback=traceback)
+    assert parse_result_meta(result_meta(record)) == record
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"result": {"x":1}, "status": "SUCCESS", "task_id": "a"}',
+        b'{"status":"SUCCESS","result":{"x":1},"task_id":"a"}',
+        b'{"status": "SUCCESS", "task_id": "a", "result": {"x":1}}',
+        b'{"task_id": "a", "status": "SUCCESS", "result": {"x":1}}',
+        b'{"status": "SUCCESS", "result": {"x": 1}, "task_id": "a"}',
+    ],
+)
+def test_the_order_of_the_fields_matters_not(data):
+    assert parse_result_meta(data) == ResultRecord(task_id="a", attempt=1, state="SUCCESS", body=b'{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"}", b"1", b"1,", b'1, "task_id": "a"', b'1 2, "task_id": "a"}', b'1, "task_id"}']
+)
+def test_what_is_cut_short_is_no_result(tail):
+    with pytest.raises(DecodeError):
+        parse_result_meta(b'{"status": "SUCCESS", "result": ' + tail)
+
+
 def test_the_date_is_that_of_a_final_state_only():
     record = ResultRecord(task_id="a1", attempt=1, state="RETRY", done_at=NOW)
     assert json.loads(result_meta(record))["date_done"] is None

@@ -120,6 +120,12 @@ def test_the_apps_environment(monkeypatch):
     assert App(broker=["memory://c", "memory://d"]).conf.broker == ("memory://c", "memory://d")
 
 
+def test_a_url_may_name_several_hosts() -> None:
+    urls = ("cluster+tls://u:p@a:1;b:2/name", "cluster://c;d/name?x=1")
+    assert App(broker=";".join(urls)).conf.broker == urls
+    assert App(broker=f";{urls[0]};;{urls[1]};").conf.broker == urls
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 QUEUE_TYPES = ("quorum", "classic")
+CODECS = ("lean", "pika")
 FLEETS = ("celery",)
 PLAIN = "plain"
 PORTS = {"amqp": 5672, "amqps": 5671}
@@ -56,6 +57,7 @@ OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "max_body": _number(1, 512 * MIB, int),
     "queue_type": _one_of(*QUEUE_TYPES),
     "fleet": _one_of(*FLEETS),
+    "codec": _one_of(*CODECS),
     "cafile": str,
     "certfile": str,
     "keyfile": str,
@@ -76,6 +78,7 @@ class Options:
         queue_type: what a queue is declared as that asks for nothing itself: ``quorum`` or ``classic``.
         fleet: ``celery`` declares such a queue without any argument, exactly as Celery does, and takes it as it is
             where it exists otherwise.
+        codec: what cuts and makes the frames of messages: ``lean`` is our own code, ``pika`` is pika's.
         cafile: certificates that sign the broker's (``amqps`` only), instead of the system's.
         certfile: our own certificate, where the broker wants one.
         keyfile: its key.
@@ -88,6 +91,7 @@ class Options:
     max_body: int = 16 * MIB
     queue_type: str = "quorum"
     fleet: str | None = None
+    codec: str = "lean"
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None

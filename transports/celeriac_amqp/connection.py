@@ -48,6 +48,7 @@ class Session:
             on_close_callback=self._on_close,
             custom_ioloop=self._loop,
         )
+        self._raw.lean = address.options.codec == "lean"
         self._raw.add_on_connection_blocked_callback(lambda *_: setattr(self, "blocked", True))
         self._raw.add_on_connection_unblocked_callback(lambda *_: setattr(self, "blocked", False))
 
@@ -205,6 +206,10 @@ class Channel:
             self._waiters.discard(waiter)
             raise _again(self.error) if self.error else channel_error(error) from error
         return await self._reply(waiter)
+
+    def publish(self, exchange: str, routing_key: str, body: bytes, properties: bytes, *, mandatory: bool) -> None:
+        """Write a message, its properties encoded; see `FrameConnection.publish`."""
+        self.session.raw.publish(self.raw, exchange, routing_key, body, properties, mandatory=mandatory)
 
     async def cancel(self, consumer_tag: str) -> None:
         """End a consumer; what was on its way until then has been delivered."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConfigurationError
@@ -25,6 +26,7 @@ _INT64 = struct.Struct(">cq")
 _DOUBLE = struct.Struct(">cd")
 _TIMESTAMP_LIMIT = 253402300799  # the last second of the year 9999
 MAX_SHORT = 255
+TEXT, NOTHING = b"SV"
 
 
 def encode_short(text: str, what: str) -> bytes:
@@ -45,20 +47,21 @@ def encode_table(table: Mapping[str, Any]) -> bytes:
     Raises:
         ConfigurationError: a value of a type that headers do not have, or an integer beyond 64 bits.
     """
-    pieces: list[bytes] = []
-    for name, value in table.items():
-        pieces.append(encode_short(name, "header name"))
-        pieces.append(_encode(value, name))
-    payload = b"".join(pieces)
+    payload = b"".join([_encode_name(name) + _encode(value, name) for name, value in table.items()])
     return _LENGTH.pack(len(payload)) + payload
 
 
+@lru_cache(maxsize=512)
+def _encode_name(name: str) -> bytes:
+    return encode_short(name, "header name")
+
+
 def _encode(value: Any, name: str) -> bytes:
+    if value is None:
+        return b"V"
     if isinstance(value, str):
         data = value.encode("utf-8", "surrogateescape")
         return _STRING.pack(b"S", len(data)) + data
-    if value is None:
-        return b"V"
     if isinstance(value, bool):
         return b"t\x01" if value else b"t\x00"
     if isinstance(value, int):
@@ -104,19 +107,26 @@ def decode_table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     at += 4
     table: dict[str, Any] = {}
     while at < end:
-        name, at = decode_short(data, at)
-        table[name], at = _decode(data, at)
+        code_at = at + 1 + data[at]
+        name = data[at + 1 : code_at].decode("utf-8", "surrogateescape")
+        if data[code_at] == NOTHING:  # here, for a task message has many of them
+            table[name], at = None, code_at + 1
+        else:
+            table[name], at = _decode(data, code_at)
     return table, at
 
 
 def _decode(data: bytes, at: int) -> tuple[Any, int]:
     code = data[at]
-    if code == 0x53:  # noqa: PLR2004 - "S", by far the commonest
-        raw, at = _bytes(data, at + 1)
+    if code == TEXT:
+        end = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
+        if end > len(data):
+            raise ValueError("field beyond the end")
+        raw = data[at + 5 : end]
         try:
-            return raw.decode(), at
+            return raw.decode(), end
         except UnicodeDecodeError:
-            return raw, at
+            return raw, end
     fixed = _FIXED.get(code)
     if fixed is not None:
         return fixed[1](*fixed[0].unpack_from(data, at + 1)), at + 1 + fixed[0].size

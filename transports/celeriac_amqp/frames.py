@@ -1,13 +1,15 @@
-"""pika's asyncio connection with three changes on the path of every message, and stricter heartbeats.
+"""pika's asyncio connection with four changes on the path of every message, and stricter heartbeats.
 
 - Content headers stay bytes until they are wanted: pika truncates floats in header tables, and decodes what is given
   back unread. A ``Header`` frame's ``properties`` are those bytes; `celeriac_amqp.properties` reads them.
 - What is written within one turn of the loop goes to the socket at once; pika makes one system call a frame.
+- A message that came, or goes out, is cut or made by `celeriac_amqp.lean`; pika takes what that leaves, and everything
+  with ``codec=pika`` in the URL.
 - The socket is read 64 KiB at a time, and frames are cut out by offset; pika reads 4 KiB and moves the rest each time.
 
 Measured in one run beside plain pika (2 cores, RabbitMQ 3.10, classic queue, a task message of ten headers, CPU of the
-client a message): publishing pipelined and confirmed 15 us, plain pika 22; consuming, with each message decoded and
-settled by its own token, 22 us, plain pika's bare callback 20.
+client a message) before the fourth: publishing pipelined and confirmed 15 us, plain pika 22; consuming, with each
+message decoded and settled by its own token, 22 us, plain pika's bare callback 20.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -25,8 +27,12 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowAborted
 from pika.heartbeat import HeartbeatChecker
 
+from celeriac_amqp.lean import cut_delivery, publish_frames
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from celeriac_amqp.lean import Delivered
 
 if logging.getLogger("pika").level == logging.NOTSET:
     # pika logs every lost connection several times over; what matters of it is raised, and logged by celeriac
@@ -71,7 +77,13 @@ class Heartbeats(HeartbeatChecker):  # type: ignore[misc]  # pika is untyped
 
 
 class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyped
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        lean: messages are cut and made by `celeriac_amqp.lean`.
+    """
+
+    lean = True
 
     def _init_connection_state(self) -> None:
         super()._init_connection_state()
@@ -99,6 +111,11 @@ class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyp
         self._frame_buffer = b""
         at, available = 0, len(buffer)
         while available - at >= _FRAME.size:
+            whole = cut_delivery(buffer, at, available) if self.lean else None
+            if whole is not None and self._deliver(whole):
+                self.bytes_received += whole.end - at
+                at = whole.end
+                continue
             kind, channel, size = _FRAME.unpack_from(buffer, at)
             payload = at + _FRAME.size
             end = payload + size
@@ -121,6 +138,35 @@ class FrameConnection(AsyncioConnection):  # type: ignore[misc]  # pika is untyp
             at = end + 1
             self._process_frame(value)
         self._frame_buffer = buffer[at:]
+
+    def _deliver(self, whole: Delivered) -> bool:
+        """Hand a delivery to its consumer; ``False`` where pika must say what becomes of it."""
+        channel = self._channels.get(whole.channel)
+        tag = whole.method.consumer_tag
+        if channel is None or tag in channel._cancelled or tag not in channel._consumers:  # noqa: SLF001 - as pika's own channel does
+            return False
+        self.frames_received += 3 if whole.body else 2
+        channel._consumers[tag](channel, whole.method, whole.properties, whole.body)  # noqa: SLF001 - see above
+        return True
+
+    def publish(
+        self, channel: Any, exchange: str, routing_key: str, body: bytes, properties: bytes, *, mandatory: bool
+    ) -> None:
+        """Publish on one of this connection's channels.
+
+        Raises:
+            AMQPError: the channel is not open.
+            ConfigurationError: a name of more than 255 bytes.
+        """
+        if not self.lean:
+            channel.basic_publish(exchange, routing_key, body, RawProperties(properties), mandatory)
+            return
+        channel._raise_if_not_open()  # noqa: SLF001 - as pika's own publish does
+        number, most = channel.channel_number, self._body_max_length
+        data = publish_frames(number, exchange, routing_key, properties, body, mandatory=mandatory, most=most)
+        self.bytes_sent += len(data)
+        self.frames_sent += 2 + -(-len(body) // most)
+        self._adapter_emit_data(data)
 
     def _create_heartbeat_checker(self) -> Heartbeats:
         return Heartbeats(self, self.params.heartbeat)

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pika import exceptions, spec
 
-from celeriac.errors import QueueNotFound
+from celeriac.errors import ConfigurationError, QueueNotFound
 from celeriac.message import CONFIRMED, Outcome, Receipt
-from celeriac_amqp.frames import RawProperties
 from celeriac_amqp.properties import decode_properties
 
 if TYPE_CHECKING:
@@ -136,9 +135,8 @@ class Publisher:
             if not self._unanswered:
                 self._progress = self._clock.monotonic()
             try:
-                properties = RawProperties(item.properties)
-                channel.raw.basic_publish(item.exchange, item.routing_key, item.body, properties, item.mandatory)
-            except exceptions.AMQPError as error:
+                channel.publish(item.exchange, item.routing_key, item.body, item.properties, mandatory=item.mandatory)
+            except (exceptions.AMQPError, ConfigurationError) as error:
                 call.answer(item.index, Receipt(Outcome.NOT_SENT, str(error)))
                 continue
             self._sequence += 1

@@ -33,6 +33,9 @@ COMMANDS = {
     "config": "show the settings, and where each came from",
     "plugins": "list the brokers and result stores that are installed",
     "health": "ask the workers on this machine whether they are well",
+    "shell": "open a Python prompt with an App and its tasks",
+    "report": "tell all that a bug report should",
+    "completion": "print a script that completes commands in a shell",
     "demo": "try it: a worker, some tasks and their results, on this machine",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _quoted = json.encoder.encode_basestring_ascii
+_decoder = json.JSONDecoder()
+_HEAD = re.compile(rb'\{("status": "\w+"), "result": ')
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def result_meta(record: ResultRecord) -> bytes:
@@ -53,7 +57,7 @@ def parse_result_meta(data: bytes) -> ResultRecord:
         DecodeError: it is not JSON, or ``status`` or ``task_id`` is missing.
     """
     try:
-        meta = json.loads(data)
+        body, meta = _parts(data)
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"a result cannot be read: {error}") from error
     if not isinstance(meta, dict):
@@ -61,7 +65,7 @@ def parse_result_meta(data: bytes) -> ResultRecord:
     for name in ("task_id", "status"):
         if not isinstance(meta.get(name), str):
             raise DecodeError(f"a result cannot be read: its {name!r} is {meta.get(name)!r:.80}")
-    body, content_type, content_encoding = _body(meta)
+    body, content_type, content_encoding = _body(meta, body)
     traceback = meta.get("traceback")
     return ResultRecord(
         task_id=meta["task_id"],
@@ -76,11 +80,28 @@ def parse_result_meta(data: bytes) -> ResultRecord:
     )
 
 
-def _body(meta: dict[str, Any]) -> tuple[bytes, str, str]:
+def _parts(data: bytes) -> tuple[bytes | None, Any]:
+    """Return the result as it stands, to the byte, where it stands second, as we and Celery write it; and all."""
+    head = _HEAD.match(data)
+    if head is None:
+        return None, json.loads(data)
+    text = data[head.end() :].decode("utf-8")
+    result, end = _decoder.raw_decode(text, _space(text, 0))
+    end = _space(text, end)
+    meta = json.loads(f"{{{head[1].decode()}{text[end:]}")
+    return text[:end].encode("utf-8"), {**meta, "result": result}
+
+
+def _space(text: str, start: int) -> int:
+    """Return where the white space at ``start`` ends."""
+    return _SPACE.match(text, start).end()  # type: ignore[union-attr] # it matches nothing, too
+
+
+def _body(meta: dict[str, Any], body: bytes | None) -> tuple[bytes, str, str]:
     """Return the result's bytes, content type and content encoding."""
     kind = meta.get(OWN_HEADER)
     if not isinstance(kind, dict):
-        return json.dumps(meta.get("result")).encode("ascii"), JSON, "utf-8"
+        return json.dumps(meta.get("result")).encode("ascii") if body is None else body, JSON, "utf-8"
     try:
         return b64decode(meta["result"]["__value__"], validate=True), kind["content_type"], kind["content_encoding"]
     except (LookupError, TypeError, ValueError) as error:

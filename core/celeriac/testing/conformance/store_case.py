@@ -84,8 +84,9 @@ class StoreCase(Case):
 
 
 async def _forget(store: ResultStore, ids: Sequence[str]) -> None:
-    await store.open()
+    await store.open()  # a test may have closed it, and for good
     await store.forget(ids)
+    await store.close()
 
 
 def record(task_id: str, caller: ResultStore, state: str = SUCCESS, **fields: Any) -> ResultRecord:
