@@ -68,6 +68,8 @@ GROUND = 1
 
 # what a command uses where it is installed; each is an extra, and imported inside a function
 OPTIONAL = {
+    ("celeriac.cli.completion", "shtab"),
+    ("celeriac.cli.output", "rich"),
     ("celeriac.cli.reload", "watchfiles"),
 }
 

@@ -73,6 +73,8 @@ def with_addresses(app: App, broker: str | None, backend: str | None) -> App:
     Raises:
         ConfigurationError: a URL cannot work.
     """
+    if broker is None and backend is None:
+        return app
     given = Settings.resolve({"broker": broker, "backend": backend}, {})
     app.conf = replace(app.conf, broker=given.broker or app.conf.broker, backend=given.backend or app.conf.backend)
     return app

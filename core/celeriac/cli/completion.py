@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 
 from celeriac.cli import exits
 from celeriac.cli.main import COMMANDS, add_common_arguments
+from celeriac.cli.output import print_json
 from celeriac.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from celeriac.app import App
 
+# shtab's script for bash takes any word that is a command's name for that command, also one that belongs to an option,
+# as the module's name in `celeriac -A tasks worker`
+_ANY_WORD = 'if [[ -n $sub_parsers && " ${sub_parsers[@]} " == *" $this_word "* ]]; then'
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 
@@ -42,7 +46,12 @@ def run(arguments: argparse.Namespace, _app: App | None) -> int:
     if arguments.shell not in shtab.SUPPORTED_SHELLS:
         known = ", ".join(shtab.SUPPORTED_SHELLS)
         raise ConfigurationError(f"this shtab knows {known}, and not {arguments.shell}; pip install -U shtab")
-    print(shtab.complete(whole_parser(), arguments.shell))
+    script = shtab.complete(whole_parser(), arguments.shell)
+    script = script.replace(_ANY_WORD, f"if $current_action_is_positional && {_ANY_WORD.removeprefix('if ')}")
+    if arguments.json:
+        print_json({"shell": arguments.shell, "script": script})
+    else:
+        print(script)
     return exits.OK
 
 

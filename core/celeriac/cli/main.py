@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
 
 
 def _before_the_command() -> Parser:
-    commands = "\n".join(f"  {name:10}{meaning}" for name, meaning in COMMANDS.items())
+    commands = "\n".join(f"  {name:12}{meaning}" for name, meaning in COMMANDS.items())
     parser = Parser(
         prog="celeriac",
         usage="celeriac [-A APP] COMMAND [OPTIONS]",

@@ -77,7 +77,7 @@ def _versions() -> dict[str, str]:
     found = {"python": f"{platform.python_version()} ({platform.python_implementation()})"}
     found["celeriac"] = celeriac.__version__
     wanted = {re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in requires("celeriac") or () if "'dev'" not in each}
-    for name in sorted(wanted - {"celeriac"}):
+    for name in sorted((wanted | {"ipython"}) - {"celeriac"}):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -105,9 +105,7 @@ def _app(app: App) -> dict[str, Any]:
 
 def _settings(app: App) -> dict[str, Any]:
     """Return what is not the default."""
-    return {
-        row["name"]: f"{row['value']!r}, {row['origin']}" for row in described(app) if row["origin"] != DEFAULT
-    }
+    return {row["name"]: f"{row['value']!r}, {row['origin']}" for row in described(app) if row["origin"] != DEFAULT}
 
 
 def _plugins(app: App) -> dict[str, str]:

@@ -1,16 +1,17 @@
 """Open a Python prompt with the App and its tasks.
 
 example: celeriac shell -A tasks
-         echo 'print(add.delay(4, 4).get(timeout=10))' | celeriac shell -A tasks --plain
+         echo 'print(add.delay(4, 4).get(timeout=10))' | celeriac shell -A tasks
 
-`app` is the App; each task stands under its function's name, where only one has that name. The prompt is IPython's where
-that is installed, else Python's own.
+`app` is the App; each task stands under its function's name, where only one has that name. On a terminal the prompt is
+IPython's where that is installed, else Python's own.
 """
 
 from __future__ import annotations
 
 import code
 import contextlib
+import importlib
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, app: App | None) -> int:
-    """Prompt until the end of input."""
+    """Prompt until the end of input.
+
+    Raises:
+        UsageError: JSON is asked for.
+    """
+    if arguments.json:
+        raise exits.UsageError("a prompt prints what is typed at it, and no JSON; leave --json away")
     app = find_app(arguments, app)
     names = names_of(app)
     try:
-        if arguments.plain or not _ipython(names):
+        if arguments.plain or not sys.stdin.isatty() or not _ipython(names):
             _plain(names)
     finally:
         app.close()
@@ -61,11 +68,11 @@ def _banner(names: dict[str, Any]) -> str:
 def _ipython(names: dict[str, Any]) -> bool:
     """Prompt by IPython; return whether there is one."""
     try:
-        from IPython import start_ipython  # type: ignore[attr-defined] # noqa: PLC0415 - where it is installed
+        ipython = importlib.import_module("IPython")
     except ImportError:
         return False
     print(_banner(names))
-    start_ipython(argv=["--no-banner"], user_ns=names)  # type: ignore[no-untyped-call]
+    ipython.start_ipython(argv=["--no-banner"], user_ns=names)
     return True
 
 
@@ -78,4 +85,8 @@ def _plain(names: dict[str, Any]) -> None:
         readline.parse_and_bind("tab: complete")
     if not sys.stdin.isatty():
         sys.ps1 = sys.ps2 = ""  # nobody sees a prompt
-    code.interact(banner=_banner(names) if sys.stdin.isatty() else "", local=names, exitmsg="")
+    try:
+        code.interact(banner=_banner(names) if sys.stdin.isatty() else "", local=names, exitmsg="")
+    except SystemExit as leaving:
+        if leaving.code is not None:
+            raise
