@@ -27,6 +27,7 @@ PROJECT_FILE = "pyproject.toml"
 DEFAULT = "default"
 PROGRAM = "the program or the command line"
 _OF_THE_PROGRAM = ("main", "queues", "exchanges", "bindings", "routes", "clock", "middleware")
+_OUR_OWN = "celeriac."  # an App of these modules is part of nobody's project
 _NO_SETTINGS = ("TYPE_CHECKING", "annotations")  # what a config module imports for its own types
 
 
@@ -53,6 +54,8 @@ class Configuration:
         self._object: tuple[Any, str | None] | None = None
         file = defined.get("__file__")
         self.folder: Path | None = Path() if file is None else Path(file).parent
+        if str(defined.get("__name__")).startswith(_OUR_OWN):
+            self.folder = None
 
     def use(self, source: Any, namespace: str | None) -> None:
         """Take ``source`` as the config object, instead of an earlier one; it is looked at when settings are."""

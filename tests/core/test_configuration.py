@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from celeriac import App
+from celeriac.cli.apps import app_of_nobody
 from celeriac.configuration import DEFAULT, PROGRAM, Configuration, object_layer, project_layer
 from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.settings import Settings
@@ -233,6 +236,13 @@ def test_without_a_file_the_working_directory_counts(folder):
     code = "from celeriac import App; print(App().conf.grace)"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout == "5.0\n"
+
+
+def test_an_app_of_ours_belongs_to_no_project():
+    from celeriac.cli.demo_app import app
+
+    assert app.configuration.folder is None
+    assert app_of_nobody(Namespace(broker=None, result_backend=None)).configuration.folder == Path()
 
 
 def test_two_apps_of_one_process_have_settings_of_their_own(folder):

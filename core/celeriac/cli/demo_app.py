@@ -5,7 +5,6 @@ from __future__ import annotations
 from celeriac.app import App
 
 app = App("demo")
-app.configuration.folder = None  # it is nobody's project
 
 
 @app.task(name="demo.factors")
