@@ -14,7 +14,7 @@ from tests.cli.conftest import environment
 
 from celeriac.cli import exits
 
-RESTART_SECONDS = 2.0
+RESTART_SECONDS = 2.0  # on a machine on which a worker starts in half of it
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ def reloading(worker, project):
     started = []
 
     def start(*args, ready="ready.", program=("-m", "celeriac", "worker", "-A", "tasks")):
+        begun = time.monotonic()
         running = worker("-c", "1", "-l", "INFO", "--reload", *args, program=program, ready=ready)
+        running.bound = max(RESTART_SECONDS, 2 * (time.monotonic() - begun))
         started.append(running)
         return running
 
@@ -69,7 +71,7 @@ def test_a_change_restarts_and_a_task_in_flight_ends_where_it_began(celeriac, pr
     begun = time.monotonic()
     edit(project, "return x + y", "return 100 * (x + y)")
     until(running, "ready.", 2)
-    assert time.monotonic() - begun < RESTART_SECONDS
+    assert time.monotonic() - begun < running.bound
     assert call(celeriac, "tasks.add", 1) == 200, "the new code runs beside the task of the old"
     (project / "go").touch()
     assert result(celeriac, held) == "SUCCESS: 'go'\n"
@@ -86,7 +88,7 @@ def test_an_idle_worker_restarts_in_time_again_and_again(celeriac, project, relo
         begun = time.monotonic()
         edit(project, '"""Add ', '"""Add and add ')
         until(running, "ready.", number)
-        assert time.monotonic() - begun < RESTART_SECONDS
+        assert time.monotonic() - begun < running.bound
     assert call(celeriac, "tasks.add", 1) == 2
     running.signal(signal.SIGINT)
     assert running.wait() == exits.OK
