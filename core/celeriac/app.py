@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import cached_property
 from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 from uuid import uuid4
 
+from celeriac.addresses import with_addresses
 from celeriac.client import Client
 from celeriac.clock import SystemClock
+from celeriac.configuration import Configuration
 from celeriac.connection import Connection, in_process
-from celeriac.errors import UnknownOption
-from celeriac.locator import Locator, default_file, is_importing
+from celeriac.declared import Declared
+from celeriac.errors import ConfigurationError, UnknownOption
+from celeriac.hooks import Hooks, middlewares_of
+from celeriac.locator import Locator, is_importing
+from celeriac.middleware import check
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
 from celeriac.registry import TaskRegistry
 from celeriac.result import AsyncResult
 from celeriac.retry import RetryOptions
-from celeriac.routing import Router, by_name, queues_of
+from celeriac.routing import Router
 from celeriac.sender import Batch, Sender
-from celeriac.settings import Settings
-from celeriac.submit import Submits, declare
+from celeriac.submit import Submits
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
-from celeriac.topology import Exchange, Queue, Topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
     from celeriac.clock import Clock
     from celeriac.codec import Codecs
+    from celeriac.middleware import Middleware, Middlewares
     from celeriac.publisher import Publishes
     from celeriac.routing import Routes
-    from celeriac.topology import Binding
+    from celeriac.settings import Settings
+    from celeriac.task import BoundTaskMaker, TaskMaker
+    from celeriac.topology import Binding, Exchange, Queue
     from celeriac.worker.inprocess import RunningWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 
-logger = logging.getLogger("celeriac")
-
-DEFAULT_QUEUE = "celeriac"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started", "typing", "result_serializer")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
 
@@ -64,11 +64,10 @@ class App(Submits):
 
     Attributes:
         main: stands for ``__main__`` in the names of tasks declared in a program.
-        conf: the settings.
+        configuration: where the settings come from.
         tasks: the tasks by name.
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
-        queues: the declared queues, the default one first.
-        router: where tasks go.
+        hooks: those of the plugins that observe.
         clock: where the time comes from.
     """
 
@@ -82,6 +81,7 @@ class App(Submits):
         exchanges: Sequence[Exchange] = (),
         bindings: Sequence[Binding] = (),
         routes: Routes | None = None,
+        middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
@@ -96,6 +96,7 @@ class App(Submits):
             exchanges: to be declared, beside those that the queues name.
             bindings: to be declared, beside each queue's own: a queue that takes several keys, say.
             routes: task name, glob or pattern to a queue or `Route`, or a function of the task's name.
+            middleware: what stands around every publish and run, the first around all others.
             clock: where the time comes from, for tests.
             **settings: any field of `celeriac.settings.Settings`.
 
@@ -104,31 +105,81 @@ class App(Submits):
             ConfigurationError: a value that cannot work.
         """
         self.main = main
-        self.conf = Settings.resolve({**settings, "broker": broker, "backend": backend})
+        self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
+        self.configuration = Configuration({**settings, "broker": broker, "backend": backend}, self._defined)
         self.tasks = TaskRegistry(self)
         self.plugins = Plugins()
+        self.hooks = Hooks(self.plugins)
+        for each in middleware:
+            check(each)
+        self._middleware = tuple(middleware)
         self.clock: Clock = clock or SystemClock()
         self.random = Random()  # noqa: S311 - spreads retries and reconnections
-        default = self.conf.default_queue or self.conf.fleet or DEFAULT_QUEUE
-        named = {queue.name: queue for queue in queues_of(routes)} | by_name(queues)
-        self.default_queue = named.pop(default) if default in named else Queue(default)
-        self.queues = (self.default_queue, *named.values())
-        self.router = Router(routes, self.default_queue)
-        self._exchanges = (*exchanges, *self.router.exchanges())
-        self._bindings = tuple(bindings)
+        self._declared = Declared.of(queues, exchanges, bindings, routes)
+        self._routes = routes
         self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
         self.sender = Sender(self)
         self._client: Client | None = None
         self._link: Publishes | None = None
         self._lock = threading.RLock()
         self._scope = uuid4().hex
-        self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
-        declare(self, self.conf)
+
+    # settled by the settings, and by no call before the first that needs them
+
+    @cached_property
+    def conf(self) -> Settings:
+        """The settings.
+
+        Raises:
+            ConfigurationError: a value cannot work, or a file that should hold some cannot be read.
+        """
+        return self.configuration.settings()
+
+    @cached_property
+    def default_queue(self) -> Queue:
+        """Where a task goes that has no route."""
+        return self._declared.default_queue(self.conf)
+
+    @cached_property
+    def queues(self) -> tuple[Queue, ...]:
+        """The declared queues, the default one first."""
+        return self._declared.with_default(self.default_queue)
+
+    @cached_property
+    def router(self) -> Router:
+        """Where tasks go."""
+        return Router(self._routes, self.default_queue)
 
     @cached_property
     def codecs(self) -> Codecs:
         """How arguments and results are encoded."""
         return self.plugins.codecs(self.conf)
+
+    @cached_property
+    def middlewares(self) -> Middlewares:
+        """What stands around every publish and run: of the plugins, and inside them the App's own.
+
+        Raises:
+            ConfigurationError: a plugin fails to say, or says something else.
+        """
+        return middlewares_of(self, self._middleware)
+
+    def config_from_object(self, source: Any, *, namespace: str | None = None) -> None:
+        """Take settings from ``source``, where neither an argument nor the environment says otherwise.
+
+        Args:
+            source: the name of a module, or ``"module:attribute"``, which is imported when a setting is first needed;
+                a mapping; or any object, whose attributes are settings.
+            namespace: only names like ``NAMESPACE_GRACE`` are settings, and all others are somebody else's.
+
+        Raises:
+            ConfigurationError: the App is in use already.
+        """
+        if self._client is not None:
+            raise ConfigurationError("the App is in use already; call config_from_object where it is constructed")
+        self.configuration.use(source, namespace)
+        for name in ("conf", "default_queue", "queues", "router", "codecs"):
+            self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
         """Return ``<App main:0x...>``."""
@@ -139,9 +190,9 @@ class App(Submits):
     @overload
     def task(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
     @overload
-    def task(self, fn: None = None, /, *, bind: Literal[True], **options: Any) -> _BoundTaskMaker: ...
+    def task(self, fn: None = None, /, *, bind: Literal[True], **options: Any) -> BoundTaskMaker: ...
     @overload
-    def task(self, fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> _TaskMaker: ...
+    def task(self, fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> TaskMaker: ...
     def task(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Declare a task: ``@app.task`` or ``@app.task(queue="mail", acks_late=False)``.
 
@@ -264,15 +315,13 @@ class App(Submits):
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
-        with self._lock:
-            settings = in_process(self.conf, self.plugins) or self._with_addresses()
-        topology = Topology.of(self.queues, self._exchanges, self._bindings, mode=settings.declare)  # type: ignore[arg-type]
+        settings = in_process(self.conf, self.plugins) or with_addresses(self.conf, self._defined)
         return Connection(
             settings=settings,
             plugins=self.plugins,
             clock=self.clock,
             random=self.random,
-            topology=topology,
+            topology=self._declared.topology(self.queues, settings.declare),
             scope=f"{self.main or 'app'}-{self._scope}",
         )
 
@@ -319,18 +368,6 @@ class App(Submits):
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
         return Locator.of(self, self._defined)
 
-    def _with_addresses(self) -> Settings:
-        broker, backend, fleet = self.conf.broker, self.conf.backend, self.conf.fleet
-        if not broker:
-            path = default_file(self._defined)
-            logger.info("no broker was given; using the SQLite file %s", path)
-            broker = (file_broker(path),)
-        if fleet is not None:
-            ours = tuple(url.partition("://")[0] + "://" for url in broker)  # a store of the same plugin knows it, too
-            backend = tuple(_for_fleet(url, fleet) if url.startswith(ours) else url for url in backend)
-            broker = tuple(_for_fleet(url, fleet) for url in broker)
-        return replace(self.conf, broker=broker, backend=backend)
-
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.
 
@@ -357,31 +394,3 @@ class App(Submits):
         from celeriac.worker.inprocess import RunningWorker  # noqa: PLC0415 - the one door up, as in worker_main
 
         return RunningWorker(self, **options)
-
-
-class _TaskMaker(Protocol):
-    """What ``@app.task(...)`` returns: the function's own types are kept."""
-
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
-
-
-class _BoundTaskMaker(Protocol):
-    """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
-
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
-
-
-def file_broker(path: Path) -> str:
-    """Return the URL of the broker that needs no server, in the file ``path``."""
-    return f"sqlite:///{quote(str(path))}"
-
-
-def _for_fleet(url: str, fleet: str) -> str:
-    """Tell the transport whose queues it shares, by the URL option that those which can share have."""
-    return f"{url}{'&' if '?' in url else '?'}fleet={fleet}"

@@ -18,8 +18,8 @@ from celeriac.registry import apps, declare_everywhere
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from celeriac.app import App, _BoundTaskMaker, _TaskMaker
-    from celeriac.task import CoroutineTask, FunctionTask, Task
+    from celeriac.app import App
+    from celeriac.task import BoundTaskMaker, CoroutineTask, FunctionTask, Task, TaskMaker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,9 +30,9 @@ def shared_task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, 
 @overload
 def shared_task(fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
 @overload
-def shared_task(fn: None = None, /, *, bind: Literal[True], **options: Any) -> _BoundTaskMaker: ...
+def shared_task(fn: None = None, /, *, bind: Literal[True], **options: Any) -> BoundTaskMaker: ...
 @overload
-def shared_task(fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> _TaskMaker: ...
+def shared_task(fn: None = None, /, *, bind: Literal[False] = False, **options: Any) -> TaskMaker: ...
 def shared_task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Declare a task in every App of this process: ``@shared_task`` or ``@shared_task(queue="mail")``.
 

@@ -34,10 +34,16 @@ class TaskEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received(TaskEvent):
-    """A delivery may run; ``attempt`` counts from 1."""
+class AttemptEvent(TaskEvent):
+    """What is said of one attempt at a task: ``attempt`` counts from 1."""
 
-    attempt: int
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(AttemptEvent):
+    """A delivery may run; ``redelivered`` where it was handed over before."""
+
     redelivered: bool
 
 
@@ -50,12 +56,12 @@ class Refused(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started(TaskEvent):
+class Started(AttemptEvent):
     """An executor has begun the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished(TaskEvent):
+class Finished(AttemptEvent):
     """A task left its executor.
 
     ``why`` is ``succeeded``, ``failed``, ``interrupted``, ``crashed``, ``accused`` or the reason of a dead letter;

@@ -8,7 +8,6 @@ pluggy registers; it never stands on the path of a message.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +19,7 @@ import pluggy
 from celeriac import hookspecs
 from celeriac.codec import Codecs, short_name
 from celeriac.errors import ConfigurationError, PluginError, did_you_mean
+from celeriac.hooks import implementations
 from celeriac.results import STORE_CONTRACT_VERSION, ResultStore
 from celeriac.signing import Signer
 from celeriac.transport import CONTRACT_VERSION, Transport
@@ -77,15 +77,17 @@ def _load(point: EntryPoint) -> tuple[Installed, Any]:
 
 
 class Plugins:
-    """The plugins of one App: the installed ones, and those that its program registers."""
+    """The plugins of one App: the installed ones, and those that its program registers.
+
+    Attributes:
+        trace: every call of a hook is printed to standard error.
+    """
 
     def __init__(self) -> None:
         """Start with nothing loaded; the installed plugins are loaded at the first question."""
         self._manager = pluggy.PluginManager("celeriac")
         self._manager.add_hookspecs(hookspecs)
-        if os.environ.get("CELERIAC_PLUGIN_TRACE"):
-            self._manager.trace.root.setwriter(sys.stderr.write)
-            self._manager.enable_tracing()
+        self.trace = bool(os.environ.get("CELERIAC_PLUGIN_TRACE"))
         self._complete = False
         self._failures: dict[str, str] = {}
 
@@ -103,6 +105,22 @@ class Plugins:
         self._hooks()
         found = [installed for installed, _ in _loaded_entry_points()]
         return [replace(each, error=each.error or self._failures.get(each.full_name)) for each in found]
+
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Return what implements ``hook``, in the order in which it is to be called."""
+        self._hooks()
+        return getattr(self._manager.hook, hook).get_hookimpls()[::-1]  # type: ignore[no-any-return]
+
+    def misnamed(self) -> list[str]:
+        """Return what to tell of functions that are marked as hooks, and are none of this celeriac."""
+        self._hooks()
+        callers = vars(self._manager.hook)
+        known = [name for name, caller in callers.items() if caller.has_spec()]
+        return [
+            f"the plugin {each.plugin_name} implements {name}, which is no hook{did_you_mean(name, known)}"
+            for name in callers.keys() - known
+            for each in callers[name].get_hookimpls()
+        ]
 
     def transports(self) -> dict[str, Callable[[], type[Transport]]]:
         """Return each URL scheme's transport factory; that of a scheme which two plugins claim raises `PluginError`."""
@@ -181,16 +199,11 @@ class Plugins:
 
     def _each(self, hook: str) -> Iterator[tuple[str, Mapping[str, Callable[[], Any]]]]:
         """Ask each plugin by itself what it offers, so that one that raises harms no other."""
-        self._hooks()
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        for implementation in caller.get_hookimpls():
-            name = implementation.plugin_name
-            self._manager.trace(f"{hook} of {name}")
+        for name, function, _ in implementations(self, hook):
             try:
-                answer: Any = implementation.function()
-                offers = dict(answer)
+                offers = dict(function())
             except Exception as error:  # noqa: BLE001 - a stranger's hook may raise anything
-                self._failures[name] = f"{hook} raised {type(error).__name__}: {error}"
+                self._failures[name] = f"{hook} raised {type(error).__name__}: {masked(str(error))}"
             else:
                 yield name, offers
 

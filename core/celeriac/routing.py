@@ -56,11 +56,6 @@ class Router:
                 _address(target)
                 self._rules.append((compiled, target))
 
-    def exchanges(self) -> list[Exchange]:
-        """Return the exchanges that the routes describe, for declaring."""
-        targets = [target.exchange for _, target in self._rules if isinstance(target, Route)]
-        return [exchange for exchange in targets if isinstance(exchange, Exchange)]
-
     def route(self, task: str) -> Address:
         """Return where ``task`` goes."""
         known = self._known.get(task)
@@ -76,6 +71,18 @@ class Router:
             if pattern.fullmatch(task):
                 return _address(target)
         return self.default
+
+
+def targets_of(routes: Routes | None) -> list[Target]:
+    """Return where ``routes`` lead, as far as they say so beforehand.
+
+    Raises:
+        ConfigurationError: a target that is no `Queue`, queue's name or `Route`.
+    """
+    targets = list(routes.values()) if isinstance(routes, Mapping) else []
+    for target in targets:
+        _address(target)
+    return targets
 
 
 def to_queue(name: str) -> Address:

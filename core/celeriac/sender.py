@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from celeriac.app import App
     from celeriac.client import Client
-    from celeriac.deferred import Deferred
+    from celeriac.deferred import Deferred, Pending
     from celeriac.message import Message, Receipt
     from celeriac.task import CallOptions, Task
 
@@ -56,9 +57,9 @@ class Sender:
             if (crowd := deferred.crowd()) is not None:
                 client.portal.may_block()
                 crowd.exception()
-            return AsyncResult(message.id, client, deferred.send(message), task)
+            return AsyncResult(message.id, client, self._handed_over(deferred, message), task)
         client.portal.may_block()
-        raise_for([message], client.publisher.publish([message]).result())
+        self.publish(client, [message])
         return AsyncResult(message.id, client, task=task)
 
     def send_alone(
@@ -94,8 +95,8 @@ class Sender:
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
                 await asyncio.wait([asyncio.wrap_future(crowd)])
-            return AsyncResult(message.id, client, deferred.send(message), task)
-        raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
+            return AsyncResult(message.id, client, await self._ahanded_over(deferred, message), task)
+        await self.apublish(client, [message])
         return AsyncResult(message.id, client, task=task)
 
     def _deferred(self, client: Client, options: CallOptions) -> Deferred | None:
@@ -105,6 +106,43 @@ class Sender:
         """
         how = options.publish_confirm or self._app.conf.publish_confirm
         return client.deferred if how == "deferred" and current_task() is None else None
+
+    def publish(self, client: Client, messages: Sequence[Message]) -> None:
+        """Publish and wait for every confirm, with the App's middlewares around it; raises as `raise_for`."""
+        middlewares = self._app.middlewares
+        if middlewares.publishes:
+            middlewares.publish(messages, partial(_confirmed, client))
+        else:
+            _confirmed(client, messages)
+
+    async def apublish(self, client: Client, messages: Sequence[Message]) -> None:
+        """Publish from a coroutine; as `publish`."""
+        middlewares = self._app.middlewares
+        if middlewares.publishes:
+            await middlewares.apublish(messages, partial(_aconfirmed, client))
+        else:
+            await _aconfirmed(client, messages)
+
+    def _handed_over(self, deferred: Deferred, message: Message) -> Pending:
+        """Hand over a message whose confirm nobody waits for, with the App's middlewares around that."""
+        middlewares = self._app.middlewares
+        if not middlewares.publishes:
+            return deferred.send(message)
+        pending: list[Pending] = []
+        middlewares.publish([message], lambda messages: pending.extend(map(deferred.send, messages)))
+        return pending[-1]
+
+    async def _ahanded_over(self, deferred: Deferred, message: Message) -> Pending:
+        middlewares = self._app.middlewares
+        if not middlewares.publishes:
+            return deferred.send(message)
+        pending: list[Pending] = []
+
+        async def send(messages: Sequence[Message]) -> None:
+            pending.extend(map(deferred.send, messages))
+
+        await middlewares.apublish([message], send)
+        return pending[-1]
 
     def send_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times, pipelined: the next messages are built while the last are on their way.
@@ -116,6 +154,10 @@ class Sender:
             return self._gather(batch, task, calls)
         client.portal.may_block()
         messages: list[Message] = []
+        if self._app.middlewares.publishes:
+            messages += (message for chunk in self._chunks(task, calls) for message in chunk)
+            self.publish(client, messages)
+            return [AsyncResult(message.id, client) for message in messages]
         receipts: list[Receipt] = []
         pending: list[Future[Sequence[Receipt]]] = []
         for chunk in self._chunks(task, calls):
@@ -134,6 +176,10 @@ class Sender:
         if (batch := _batch_of(self._app)) is not None:
             return self._gather(batch, task, calls)
         messages: list[Message] = []
+        if self._app.middlewares.publishes:
+            messages += (message for chunk in self._chunks(task, calls) for message in chunk)
+            await self.apublish(client, messages)
+            return [AsyncResult(message.id, client) for message in messages]
         receipts: list[Receipt] = []
         pending: list[asyncio.Future[Sequence[Receipt]]] = []
         for chunk in self._chunks(task, calls):
@@ -258,7 +304,7 @@ class Batch:
         if messages := self._left(kind):
             client = self._app.client
             client.portal.may_block()
-            raise_for(messages, [receipt for f in _published(client, messages) for receipt in f.result()])
+            self._app.sender.publish(client, messages)
 
     async def __aenter__(self) -> Self:
         """Begin to gather."""
@@ -269,11 +315,7 @@ class Batch:
     ) -> None:
         """Publish from a coroutine; as `__exit__`."""
         if messages := self._left(kind):
-            receipts: list[Receipt] = []
-            for future in _published(self._app.client, messages):
-                answered = await asyncio.wrap_future(future)
-                receipts += answered
-            raise_for(messages, receipts)
+            await self._app.sender.apublish(self._app.client, messages)
 
     def _left(self, kind: type[BaseException] | None) -> list[Message]:
         """Leave the context; return what is now to be published."""
@@ -294,6 +336,22 @@ _batch: ContextVar[Batch | None] = ContextVar("celeriac_batch", default=None)
 def _batch_of(app: App) -> Batch | None:
     batch = _batch.get()
     return None if batch is None else batch.find(app)
+
+
+def _confirmed(client: Client, messages: Sequence[Message]) -> None:
+    """Publish and wait for every confirm; raises as `raise_for`."""
+    if len(messages) == 1:
+        raise_for(messages, client.publisher.publish(messages).result())
+    else:
+        raise_for(messages, [receipt for future in _published(client, messages) for receipt in future.result()])
+
+
+async def _aconfirmed(client: Client, messages: Sequence[Message]) -> None:
+    receipts: list[Receipt] = []
+    for future in _published(client, messages):
+        answered = await asyncio.wrap_future(future)
+        receipts += answered
+    raise_for(messages, receipts)
 
 
 def _published(client: Client, messages: Sequence[Message]) -> list[Future[Sequence[Receipt]]]:

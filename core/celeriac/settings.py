@@ -1,7 +1,7 @@
-"""Every setting of an App, typed: where each may be set, its default and its meaning stand here, once.
+"""Every setting of an App, typed: its name, its default and its meaning stand here, once.
 
-Precedence: argument of `App`, then the environment (``CELERIAC_`` and the name in capitals), then the default. The
-table in ``docs/settings.md`` is checked against this file.
+Where the values come from, and which goes before which, stands in `celeriac.configuration`. The table in
+``docs/settings.md`` is checked against this file.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ from celeriac.signing import Secret
 from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 logger = logging.getLogger("celeriac")
 
 PREFIX = "CELERIAC_"
-NOT_SETTINGS = ("CELERIAC_TEST_", "CELERIAC_REQUIRE_", "CELERIAC_PLUGIN_TRACE", "CELERIAC_RUNTIME_DIR")
+NOT_SETTINGS = (
+    "CELERIAC_TEST_",
+    "CELERIAC_REQUIRE_",
+    "CELERIAC_PLUGIN_TRACE",
+    "CELERIAC_RELOADER",
+    "CELERIAC_RUNTIME_DIR",
+)
 FLEETS = ("celery",)
+HIDDEN = "**"
+_SECRET = re.compile(r"(?:^|_)(?:keys?|secrets?|tokens?|passwords?)(?:_|$)")
 PUBLISH_CONFIRMS = ("wait", "deferred")
 _BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts with ';' between them
 
@@ -33,6 +41,8 @@ _BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts w
 def _urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part for part in _BETWEEN.split(value) if part)
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise ValueError("use a URL, or a list of URLs")
     return tuple(value)
 
 
@@ -108,9 +118,9 @@ def _setting(default: Any, read: Callable[[Any], Any], meaning: str, *, secret: 
     return field(default=default, metadata={"read": read, "meaning": meaning, "secret": secret})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """The settings of one App."""
+    """The settings of one App. Its repr shows no secret."""
 
     broker: tuple[str, ...] = _setting(
         (), _urls, "Addresses of one broker cluster, tried in order (a list, or `;` between). None: a SQLite file."
@@ -195,11 +205,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse a soft time limit beyond the hard one, and a serializer that is not accepted."""
-        if self.time_limit is not None and self.soft_time_limit is not None and self.soft_time_limit > self.time_limit:
-            raise ConfigurationError(
-                f"soft_time_limit={self.soft_time_limit:g} is beyond time_limit={self.time_limit:g}; "
-                "the soft one comes first"
-            )
+        _check_limits(self.time_limit, self.soft_time_limit)
         for name in ("task_serializer", "result_serializer"):
             self.refuse_unread(name, getattr(self, name))
 
@@ -215,50 +221,115 @@ class Settings:
                 "it writes; add it there"
             )
 
+    def __repr__(self) -> str:
+        """Return every setting, secrets masked."""
+        return f"Settings({', '.join(f'{each.name}={self.shown(each.name)!r}' for each in fields(self))})"
+
+    def shown(self, name: str) -> Any:
+        """Return a setting's value for people to read: passwords, keys and tokens are masked."""
+        return _shown(name, getattr(self, name))
+
     @classmethod
-    def resolve(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that ``arguments`` and the environment give.
+    def of(cls, layers: Iterable[Layer]) -> Settings:
+        """Return the settings that ``layers`` give, each value from the first that has it.
 
         Raises:
-            UnknownOption: an argument of an unknown name.
+            UnknownOption: a layer has a name that is no setting, with a did-you-mean.
             ConfigurationError: a value that does not fit.
         """
-        known = {each.name: each for each in fields(cls)}
-        for name in arguments:
-            if name not in known:
-                raise UnknownOption("setting", name, known)
-        environ = os.environ if environ is None else environ
-        _tell_unknown_variables(environ, known)
         values: dict[str, Any] = {}
-        for name, setting in known.items():
-            variable = PREFIX + name.upper()
-            if arguments.get(name) is not None:
-                values[name] = _read(name, arguments[name], setting.metadata["read"])
-            elif variable in environ:
-                values[name] = _read(variable, environ[variable], setting.metadata["read"])
+        for layer in layers:
+            values = {**layer.read(), **values}
         return cls(**values)
 
+    @classmethod
+    def resolve(cls, arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings that ``arguments`` and the environment give, and nothing else; raises as `of`."""
+        return cls.of([Layer("argument", arguments), environment(environ)])
 
-def _read(name: str, value: Any, read: Callable[[Any], Any]) -> Any:
-    try:
-        return read(value)
-    except (TypeError, ValueError) as error:
-        if read is _keys:
-            raise ConfigurationError(f"{name}: {error}") from None  # never the value
-        raise ConfigurationError(f"{name}={masked(str(value))!r}: {masked(str(error))}") from None
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One place that gives settings.
+
+    Attributes:
+        origin: what people call it.
+        values: by the settings' names, not yet read; ``None`` is as if it were not there.
+        where: what an error says before a setting's name.
+        capitals: the names are in capitals there.
+    """
+
+    origin: str
+    values: Mapping[str, Any]
+    where: str = ""
+    capitals: bool = False
+
+    def origin_of(self, name: str) -> str:
+        """Return what people call the place of one setting."""
+        return f"{self.origin} {self._said(name)}" if self.capitals else self.origin
+
+    def _said(self, name: str) -> str:
+        return f"{self.where}{name.upper() if self.capitals else name}"
+
+    def read(self) -> dict[str, Any]:
+        """Return the values, each as its setting's type; raises as `Settings.of`."""
+        known = {each.name: each for each in fields(Settings)}
+        values: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if name not in known:
+                raise UnknownOption(f"setting of {self.origin}" if self.where else "setting", str(name), known)
+            if value is not None:
+                values[name] = self._read(name, value, known[name].metadata["read"])
+        _check_limits(values.get("time_limit"), values.get("soft_time_limit"))
+        return values
+
+    def _read(self, name: str, value: Any, read: Callable[[Any], Any]) -> Any:
+        try:
+            return read(value)
+        except (TypeError, ValueError) as error:
+            said = self._said(name)
+            if _is_secret(name):
+                raise ConfigurationError(f"{said}={HIDDEN}: it cannot be read as what it is to be") from None
+            raise ConfigurationError(f"{said}={masked(str(value))!r}: {masked(str(error))}") from None
+
+
+def environment(environ: Mapping[str, str] | None = None) -> Layer:
+    """Return what the environment gives; a variable with the prefix that is no setting is logged once a process.
+
+    Args:
+        environ: instead of the process's own.
+    """
+    environ = os.environ if environ is None else environ
+    names = {PREFIX + each.name.upper(): each.name for each in fields(Settings)}
+    _tell_unknown_variables(environ, names)
+    values = {name: environ[variable] for variable, name in names.items() if variable in environ}
+    return Layer("environment", values, where=PREFIX, capitals=True)
 
 
 _told: set[str] = set()
 
 
-def _tell_unknown_variables(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    variables = {PREFIX + name.upper() for name in known}
+def _tell_unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> None:
     for name in environ:
-        if (
-            name.startswith(PREFIX)
-            and name not in variables
-            and not name.startswith(NOT_SETTINGS)
-            and name not in _told
-        ):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS) and name not in _told:
             _told.add(name)
-            logger.warning("environment variable %s is no setting%s", name, did_you_mean(name, variables))
+            logger.warning("environment variable %s is no setting%s", name, did_you_mean(name, known))
+
+
+def _check_limits(hard: float | None, soft: float | None) -> None:
+    if hard is not None and soft is not None and soft > hard:
+        raise ConfigurationError(f"soft_time_limit={soft:g} is beyond time_limit={hard:g}; the soft one comes first")
+
+
+def _is_secret(name: str) -> bool:
+    """Return whether a setting is never shown: it says so, or its name does."""
+    marked = next((each.metadata.get("secret", False) for each in fields(Settings) if each.name == name), False)
+    return bool(marked or _SECRET.search(name))
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_shown(name, each) for each in value)
+    if value is None or not _is_secret(name):
+        return masked(value) if isinstance(value, str) else value
+    return HIDDEN

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from celeriac.codec import short_name
 from celeriac.errors import ConfigurationError
 from celeriac.executor import TaskExecutor
+from celeriac.registry import declare_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -38,7 +39,6 @@ DEFERRED = {"publish_confirm": "deferred"}  # what the broker did not take, the 
 class Submits:
     """What an App does with functions that are none of its tasks."""
 
-    conf: Settings
     sender: Sender
 
     @overload
@@ -91,7 +91,7 @@ class Submits:
     ) -> Call:
         """Return the call of a task of ours that runs ``fn``."""
         app = cast("App", self)
-        if not opted_in(self.conf):
+        if not opted_in(app.conf):
             raise ConfigurationError(
                 'code travels only where both ends opt in: App(accept_content=["json", "cloudpickle"], '
                 "signing_keys=[...]), the same keys for callers and workers"
@@ -117,9 +117,9 @@ def opted_in(settings: Settings) -> bool:
     return BY_VALUE in map(short_name, settings.accept_content)
 
 
-def declare(app: App, settings: Settings) -> None:
-    """Give ``app`` the tasks that run functions sent by value, if its ``settings`` accept these."""
-    if opted_in(settings):
+def _declare(app: App) -> None:
+    """Give ``app`` the tasks that run functions sent by value, if its settings accept these."""
+    if opted_in(app.conf):
         app.task(name=TASK, **OPTIONS)(_run)
         app.task(name=COROUTINE_TASK, **OPTIONS)(_run_async)
 
@@ -132,3 +132,6 @@ def _run(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 async def _run_async(fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any) -> Any:
     """Run a coroutine function that was sent by value."""
     return await fn(*args, **kwargs)
+
+
+declare_everywhere(_declare)

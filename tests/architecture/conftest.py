@@ -49,6 +49,11 @@ class Module:
         return self.name.partition(".")[0]
 
     @property
+    def folder(self) -> str:
+        """The folder of the checkout that holds its package."""
+        return self.path.relative_to(ROOT).parts[0]
+
+    @property
     def in_core(self) -> bool:
         return self.package == CORE
 
@@ -58,7 +63,7 @@ class Module:
 
 @dataclass(frozen=True)
 class House:
-    """Every module of the core, and of our own transports and plugins."""
+    """Every module of the core, of our own transports and of our own plugins."""
 
     modules: tuple[Module, ...]
 
@@ -72,8 +77,11 @@ class House:
 
     @property
     def transports(self) -> list[Module]:
-        """Those that plug in: transports, and other plugins."""
-        return [module for module in self.modules if not module.in_core]
+        return [module for module in self.modules if module.folder == "transports"]
+
+    @property
+    def plugins(self) -> list[Module]:
+        return [module for module in self.modules if module.folder == "plugins"]
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:

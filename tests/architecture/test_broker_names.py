@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 # "memory" alone is also what a process uses; as a broker it stands in a URL or in its package's name
 NAMES = re.compile(r"amqp|rabbit|redis|sqlite|(?<![a-z])memory://|celeriac_memory", re.IGNORECASE)
 ALLOWED = {
-    ("celeriac.app", "sqlite:///"): "the broker of an App that names none",
+    ("celeriac.addresses", "sqlite:///"): "the broker of an App that names none",
+    ("celeriac.addresses", "no broker was given; using the SQLite file %s"): "the same, said to people",
     ("celeriac.testing.sandbox.broker", "memory://"): "the broker that a sandbox puts faults before",
     ("celeriac.connection", "memory://"): "the broker of an App that runs tasks where they are sent",
-    ("celeriac.app", "no broker was given; using the SQLite file %s"): "the same, said to people",
     ("celeriac.plugins", " URL; write scheme://..., say sqlite:///celeriac.db"): "an example for people",
     (
         "celeriac.settings",

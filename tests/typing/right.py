@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 
 from celeriac import App, AsyncResult, Request, Task, current_task
 from celeriac.compat import shared_task
+from celeriac.middleware import Call, Middleware
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from celeriac.message import Message
     from celeriac.task import CoroutineTask, FunctionTask
 
 app = App("shop", broker="memory://")
@@ -147,3 +150,27 @@ async def shared_bound(self: Task[[], str], name: str) -> str:
 assert_type(shared.delay(1, y=2), AsyncResult[float])
 assert_type(shared(1), float)
 assert_type(shared_bound.delay("x"), AsyncResult[str])
+
+
+class Around(Middleware):
+    """Each half of both pairs, with its types written out."""
+
+    def publish(self, messages: Sequence[Message], call_next: Callable[[Sequence[Message]], None]) -> None:
+        call_next([replace(each, headers={**each.headers, "x": 1}) for each in messages])
+
+    async def apublish(
+        self, messages: Sequence[Message], call_next: Callable[[Sequence[Message]], Awaitable[None]]
+    ) -> None:
+        await call_next(messages)
+
+    def run(self, call: Call, call_next: Callable[[Call], Any]) -> Any:
+        assert_type(call.request, Request)
+        return call_next(replace(call, args=[*call.args]))
+
+    async def arun(self, call: Call, call_next: Callable[[Call], Awaitable[Any]]) -> Any:
+        return await call_next(call)
+
+
+def middleware_is_typed() -> None:
+    assert_type(App(middleware=[Around()]).conf.grace, float)
+    app.config_from_object({"grace": 10}, namespace=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 import traceback
 from dataclasses import replace
@@ -46,16 +45,26 @@ def find_app(arguments: argparse.Namespace, app: App | None = None) -> App:
 
 
 def find_app_or_broker(arguments: argparse.Namespace, app: App | None = None) -> App:
-    """Return the App as `find_app`; for a broker alone, given by ``-b`` or the environment, one without tasks.
+    """Return the App as `find_app`; for a broker alone, one without tasks.
+
+    Such a broker is given by ``-b``, by the environment, or by the pyproject.toml above the working directory.
 
     Raises:
         ConfigurationError: neither is given.
     """
     if app is not None or arguments.app is not None:
         return find_app(arguments, app)
-    if arguments.broker is None and "CELERIAC_BROKER" not in os.environ:
+    app = app_of_nobody(arguments)
+    if not app.conf.broker:
         raise ConfigurationError("neither an App nor a broker was named; write -A module or -b URL")
-    return App("cli", broker=arguments.broker, backend=arguments.result_backend)
+    return app
+
+
+def app_of_nobody(arguments: argparse.Namespace) -> App:
+    """Return an App without tasks, whose settings are those that a program in the working directory would have."""
+    app = App("cli", broker=arguments.broker, backend=arguments.result_backend)
+    app.configuration.folder = Path()
+    return app
 
 
 def with_addresses(app: App, broker: str | None, backend: str | None) -> App:
@@ -64,6 +73,8 @@ def with_addresses(app: App, broker: str | None, backend: str | None) -> App:
     Raises:
         ConfigurationError: a URL cannot work.
     """
+    if broker is None and backend is None:
+        return app
     given = Settings.resolve({"broker": broker, "backend": backend}, {})
     app.conf = replace(app.conf, broker=given.broker or app.conf.broker, backend=given.backend or app.conf.backend)
     return app

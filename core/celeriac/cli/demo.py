@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeriac.app import file_broker
+from celeriac.addresses import file_broker
 from celeriac.cli import exits
 from celeriac.cli.apps import with_addresses
 from celeriac.cli.demo_app import app, divide, factors, greet

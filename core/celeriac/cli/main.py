@@ -32,8 +32,12 @@ COMMANDS = {
     "queues": "look at queues, purge, pause and resume them",
     "dead": "look at dead letters, send them back or drop them",
     "tasks": "list the tasks of an App",
+    "config": "show the settings, and where each came from",
     "plugins": "list the brokers and result stores that are installed",
     "health": "ask the workers on this machine whether they are well",
+    "shell": "open a Python prompt with an App and its tasks",
+    "report": "tell all that a bug report should",
+    "completion": "print a script that completes commands in a shell",
     "demo": "try it: a worker, some tasks and their results, on this machine",
 }
 
@@ -82,7 +86,7 @@ def _let_term_end_the_first_process() -> None:
 
 
 def _before_the_command() -> Parser:
-    commands = "\n".join(f"  {name:10}{meaning}" for name, meaning in COMMANDS.items())
+    commands = "\n".join(f"  {name:12}{meaning}" for name, meaning in COMMANDS.items())
     parser = Parser(
         prog="celeriac",
         usage="celeriac [-A APP] COMMAND [OPTIONS]",

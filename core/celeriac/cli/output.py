@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +16,31 @@ def print_json(value: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under a head, in columns as wide as they need to be."""
+    """Print rows under a head: drawn on a terminal where `rich` is installed, else in columns as wide as need be."""
     table = [list(head), *([_cell(value) for value in row] for row in rows)]
+    if sys.stdout.isatty() and _drawn(table):
+        return
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _drawn(table: list[list[str]]) -> bool:
+    """Draw a table as wide as the terminal; return whether that was possible."""
+    try:
+        from rich import box  # noqa: PLC0415 - an extra, as all of it
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+    except ImportError:
+        return False
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in table[0]:
+        drawn.add_column(Text(name), overflow="fold")  # what is cut off cannot be copied
+    for row in table[1:]:
+        drawn.add_row(*map(Text, row))
+    Console().print(drawn)
+    return True
 
 
 def _cell(value: object) -> str:

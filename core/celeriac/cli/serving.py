@@ -52,6 +52,7 @@ class Serving:
         self._health_port = health_port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
+        self._reporter: Reporter | None = None
         self._running: asyncio.Task[None] | None = None
         self._asked = 0
         self._settled = threading.Event()  # the worker is ready, or over
@@ -75,7 +76,7 @@ class Serving:
         self._worker = worker = Worker(self._app, self._options)
         self._banner.show(worker)
         tasklog.observe(worker.observers)
-        reporter = Reporter(worker)
+        self._reporter = reporter = Reporter(worker)
         async with probes(reporter, self._health_port, self._app.clock):
             self._running = asyncio.create_task(worker.run())
             beside = [asyncio.create_task(reporter.run()), asyncio.create_task(self._announce(worker))]
@@ -145,3 +146,5 @@ class Serving:
             return
         logger.info("stopping%s", " at once" if self._asked > 1 else "")
         self._worker.stop(at_once=self._asked > 1)
+        if self._reporter is not None:
+            self._reporter.tell()  # whoever takes our place need not wonder at a namesake

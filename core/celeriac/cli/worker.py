@@ -2,6 +2,7 @@
 
 example: celeriac -A tasks worker -l INFO
          celeriac worker -A tasks -Q mail,reports -c 4 -n mail@%h
+         celeriac worker -A tasks --reload
 
 TERM or Ctrl-C lets what runs finish within the grace and gives the rest back; a second one leaves at once.
 Options that are not given are the App's settings.
@@ -10,12 +11,14 @@ Options that are not given are the App's settings.
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from celeriac.cli import exits
 from celeriac.cli.apps import find_app, split_names
 from celeriac.cli.banner import Banner
 from celeriac.cli.names import node_name
+from celeriac.cli.reload import is_reloaded, reload
 from celeriac.cli.serving import Serving
 from celeriac.errors import ConfigurationError
 from celeriac.worker.logs import LogOptions, configure_logging
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stall-timeout", metavar="SECONDS", help="kill a process that is silent for so long while it has work")
     add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
     add("--burst", action="store_true", help="end when nothing is ready in its queues and nothing of its own runs")
+    add("--reload", action="store_true", help="start again when a source file has changed, for developing")
     add("--health-port", type=int, metavar="N", help="serve /live and /ready over HTTP there; 0 is a free port")
     add(
         "--preload",
@@ -61,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, app: App | None) -> int:
     """Serve until told to stop."""
+    if arguments.reload and not is_reloaded():
+        return _reload(arguments, app)
     app = find_app(arguments, app)
     log = LogOptions(arguments.loglevel, arguments.json)
     given: dict[str, Any] = {name: getattr(arguments, name) for name in WORKER_SETTINGS}
@@ -68,8 +74,17 @@ def run(arguments: argparse.Namespace, app: App | None) -> int:
     options = WorkerOptions.of(app, {**given, "queues": queues, "name": name, "log": log, "burst": arguments.burst})
     _refuse_private(app)
     configure_logging(log)
+    app.hooks.tell("celeriac_setup_logging", app=app)
     Serving(app, options, Banner(app, as_json=arguments.json), arguments.health_port).run()
     return exits.OK
+
+
+def _reload(arguments: argparse.Namespace, app: App | None) -> int:
+    for flag, given in (("--burst", arguments.burst), ("--health-port", arguments.health_port is not None)):
+        if given:
+            raise exits.UsageError(f"--reload is for developing and {flag} for operating; leave one of them away")
+    program = sys.argv[0] if app is not None else arguments.app
+    return reload(program if program and program.endswith(".py") else None, as_json=arguments.json)
 
 
 def _refuse_private(app: App) -> None:

@@ -93,6 +93,9 @@ class Flow:
         )
         self.pool = make_pool(app, options, calls)
         self.observers = Observers()
+        _ = app.middlewares  # one that cannot stand where it should is told before anything is taken
+        for observer, kind in app.hooks.observers():
+            self.observers.add(observer, kind)
         self._policy = policy_of(
             app,
             options,
@@ -145,8 +148,7 @@ class Flow:
 
     def _submit(self, job: Job, consumer: Consumer, now: datetime) -> None:
         if self.observers.want(events.Received):
-            attempt, redelivered = job.header.attempt, job.delivery.redelivered
-            self.observers.tell(events.Received(**_about(job, now), attempt=attempt, redelivered=redelivered))
+            self.observers.tell(events.Received(**_about(job, now), redelivered=job.delivery.redelivered))
         self.running[job.seq] = (job, consumer)
         self.pace.took(self._app.clock.monotonic(), is_async=job.is_async)
         self.pool.submit(job)
@@ -256,7 +258,14 @@ class Flow:
 
 
 def _about(job: Job, now: datetime) -> dict[str, Any]:
-    return {"task_id": job.header.id, "task": job.header.task, "queue": job.delivery.queue, "at": now}
+    header = job.header
+    return {
+        "task_id": header.id,
+        "task": header.task,
+        "queue": job.delivery.queue,
+        "at": now,
+        "attempt": header.attempt,
+    }
 
 
 def policy_of(app: App, options: WorkerOptions, *, exact_count: bool, enforces_limits: bool) -> Policy:

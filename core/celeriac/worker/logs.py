@@ -25,11 +25,12 @@ class LogOptions:
 
 
 def configure_logging(options: LogOptions) -> None:
-    """Set the root logger's level, and give it a handler to standard error if it has none yet."""
+    """Set the root logger's level, and give it a handler to standard error, named ``celeriac``, if it has none yet."""
     root = logging.getLogger()
     root.setLevel(options.level)
     if not root.handlers:
         handler = logging.StreamHandler()
+        handler.set_name("celeriac")
         handler.setFormatter(_JsonFormatter() if options.as_json else _TextFormatter())
         root.addHandler(handler)
 

@@ -18,9 +18,9 @@ class Observers:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._told: dict[type[TaskEvent], list[Callable[[TaskEvent], None]]] = {}
+        self._told: dict[type[TaskEvent], list[Callable[[TaskEvent], object]]] = {}
 
-    def add(self, observer: Callable[[TaskEvent], None], *kinds: type[TaskEvent]) -> None:
+    def add(self, observer: Callable[[TaskEvent], object], *kinds: type[TaskEvent]) -> None:
         """Tell ``observer`` of events of these ``kinds`` and their subclasses; of every event, if none is named."""
         for kind in _subclasses(kinds or (TaskEvent,)):
             self._told.setdefault(kind, []).append(observer)

@@ -29,6 +29,7 @@ class Reporter:
         self._worker = worker
         self._folder = folder or runtime_dirs()[0]
         self._beat = float("-inf")
+        self._failed = False
         self.port: int | None = None
 
     @property
@@ -38,26 +39,30 @@ class Reporter:
 
     async def run(self) -> None:
         """Tell until cancelled; a worker whose file cannot be written works all the same."""
-        clock = self._worker.app.clock
         self._tell_of_a_namesake()
-        told_of_failure = False
         try:
             while True:
-                self._beat = clock.monotonic()
-                try:
-                    told.write(self.health, self._folder)
-                except OSError as error:
-                    if not told_of_failure:
-                        logger.warning("celeriac health will not know of this worker: %s", error)
-                    told_of_failure = True
-                await clock.sleep(BEAT_SECONDS)
+                self.tell()
+                await self._worker.app.clock.sleep(BEAT_SECONDS)
         finally:
             told.forget(self.health, self._folder)
+
+    def tell(self) -> None:
+        """Tell how the worker is now."""
+        self._beat = self._worker.app.clock.monotonic()
+        try:
+            told.write(self.health, self._folder)
+        except OSError as error:
+            if not self._failed:
+                logger.warning("celeriac health will not know of this worker: %s", error)
+            self._failed = True
 
     def _tell_of_a_namesake(self) -> None:
         mine = self._worker.health()
         other = told.read(told.file_of(mine.node, self._folder))
         if other is None or other.pid == mine.pid or other.not_live(mine.beat) or not told.is_alive(other.pid):
+            return
+        if other.phase == told.STOPPING:  # we take its place
             return
         logger.warning(
             "another worker on this machine is called %s (pid %d): celeriac health knows one of them only; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from celeriac.codec import carries_code
 from celeriac.errors import DecodeError, MaxRetriesExceeded, NotRegistered, ProtocolError, ValidationError
 from celeriac.flow import Ignore, Reject, Retry, Snooze, TaskFlow, seconds_of
 from celeriac.json_codec import JSON
+from celeriac.middleware import Call
 from celeriac.protocol import ErrorData, decode_body, pack, parse_when
 from celeriac.request import Request, current_task, running
 from celeriac.saferepr import saferepr
@@ -42,22 +43,6 @@ _OWN_FILES = (str(Path(celeriac.__file__).parent), "<frozen importlib")
 _monotonic = SystemClock().monotonic
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A task with what it is called with, ready to run."""
-
-    task: Task[..., Any]
-    request: Request
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    assignment: Assignment
-
-    def begin(self) -> Any:
-        """Call the user's function."""
-        task = self.task
-        return task.fn(task, *self.args, **self.kwargs) if task.bind else task.fn(*self.args, **self.kwargs)
-
-
 def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = None) -> Result:
     """Run a ``def`` task here and now.
 
@@ -73,7 +58,8 @@ def run_sync(app: App, assignment: Assignment, state: Any, tell: Tell | None = N
     begun = _monotonic()
     try:
         with running(call.request), soft_limit(assignment.soft_limit):
-            value = call.begin()
+            around = app.middlewares.run
+            value = call.begin() if around is None else around(call)
             return _succeeded(app, call, value, begun)
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit and worse
         return _raised(app, call, error, begun)
@@ -92,7 +78,9 @@ async def run_async(app: App, assignment: Assignment, state: Any, tell: Tell | N
     begun, limit = _monotonic(), assignment.soft_limit
     try:
         with running(call.request):
-            value = await (call.begin() if limit is None else limited_softly(call.begin(), limit))
+            around = app.middlewares.arun
+            value = call.begin() if around is None else around(call)
+            value = await (value if limit is None else limited_softly(value, limit))
             return _succeeded(app, call, value, begun)
     except GeneratorExit:
         raise  # the loop may be throwing the coroutine away

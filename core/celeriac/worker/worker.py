@@ -125,6 +125,8 @@ class Worker:
             await self._run_pool()
         finally:
             await self._connection.close()
+            if self.ready.is_set():
+                self.app.hooks.tell("celeriac_worker_stopped", app=self.app, node=self.options.name)
         if self._failure is not None:
             raise WorkerFailed(self._failure)
 
@@ -145,6 +147,7 @@ class Worker:
         all_of_them: list[asyncio.Task[Any]] = [*rooms, stopping]
         try:
             self.ready.set()
+            self.app.hooks.tell("celeriac_worker_started", app=self.app, node=self.options.name)
             await asyncio.wait(all_of_them, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():  # all is drained, or a room has fallen over and our supervisor starts us again
                 await next(room for room in rooms if room.done())

@@ -68,6 +68,8 @@ def main(setup: dict[str, Any], lanes: list[int]) -> None:
         if setup["log"] is not None:
             configure_logging(LogOptions(**setup["log"]))
         app = load_app(Locator.from_wire(setup["locator"]))
+        if setup["log"] is not None:
+            app.hooks.tell("celeriac_setup_logging", app=app)
         child = Child(app, (sync, coroutines, control), outbox, MemoryLimit(setup["max_memory"]))
         child.enter()
     except BaseException as error:  # noqa: BLE001 - importing an app, and its lifespan, run user code
@@ -98,6 +100,7 @@ class Child:
     def enter(self) -> None:
         """Let the app publish through the worker, and enter its lifespan."""
         self._app.enter_child(self._link)
+        _ = self._app.middlewares  # one that cannot stand where it should is told now, and not by the first task
         self._loop_lane.start(self._listen).result()
 
     def run(self, threads: int) -> None:

@@ -121,6 +121,13 @@ class LoopLane:
         self.loop = asyncio.get_running_loop()
         self._has_loop.set()
         self._on_loop(self.loop)
+        self._app.hooks.tell("celeriac_executor_started", app=self._app)
+        try:
+            await self._live()
+        finally:
+            self._app.hooks.tell("celeriac_executor_stopped", app=self._app)
+
+    async def _live(self) -> None:
         lifespan = self._app.lifespan_function
         async with nullcontext() if lifespan is None else lifespan() as self.state:
             self._entered.set_result(None)
