@@ -288,6 +288,8 @@ class Layer:
             return read(value)
         except (TypeError, ValueError) as error:
             said = self._said(name)
+            if read is _keys:
+                raise ConfigurationError(f"{said}: {error}") from None  # it says what is wrong, and never the value
             if _is_secret(name):
                 raise ConfigurationError(f"{said}={HIDDEN}: it cannot be read as what it is to be") from None
             raise ConfigurationError(f"{said}={masked(str(value))!r}: {masked(str(error))}") from None

@@ -138,7 +138,6 @@ def test_middleware_runs_where_the_task_runs_and_a_hook_that_raises_harms_nobody
             "failed in celeriac_middleware: RuntimeError",
         ),
         ("    def celeriac_middleware(self): return [print]", "is no Middleware"),
-        ("    def celeriac_transports(self): raise RuntimeError('no key')", "P failed in celeriac_transports: "),
     ],
 )
 def test_a_plugin_that_cannot_register_stops_the_worker_before_it_takes_anything(text, words, celeriac, project):

@@ -16,7 +16,7 @@ def test_a_program_that_is_well(celeriac, project):
     told = report(celeriac, "-A", "tasks", CELERIAC_GRACE="5")
     assert told["versions"]["celeriac"] == __version__
     assert {"python", "pluggy", "pika"} <= told["versions"].keys()
-    assert "pytest" not in told["versions"]
+    assert "hypothesis" not in told["versions"]
     assert told["app"]["tasks"] == 6
     assert told["settings"]["grace"] == "5.0, environment CELERIAC_GRACE"
     assert "threads" not in told["settings"]

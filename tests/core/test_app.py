@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from celeriac import App, Exchange, Queue, Route
+from celeriac.addresses import with_addresses
 from celeriac.errors import ConfigurationError, PublishErrors, TaskRevoked, Unroutable
 from celeriac.message import Outcome, Receipt
 
@@ -43,7 +44,8 @@ def arguments_of(messages, arguments):
 )
 def test_a_fleet_is_told_to_the_store_of_the_broker_s_plugin(broker, backend, told) -> None:
     app = App("shop", broker=broker, fleet="celery", **({"backend": backend.split(";")} if backend else {}))
-    assert ", ".join(app._with_addresses().backend or app._with_addresses().broker) == told
+    settings = with_addresses(app.conf, {})
+    assert ", ".join(settings.backend or settings.broker) == told
 
 
 def test_an_unknown_setting_suggests_one() -> None:

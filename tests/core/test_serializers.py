@@ -110,7 +110,7 @@ def test_a_stranger_s_carries_a_task_and_its_result(make_app):
 @pytest.mark.parametrize("name", ["task_serializer", "result_serializer"])
 def test_what_is_written_must_be_accepted(name):
     with pytest.raises(ConfigurationError, match=f"{name}='msgpack' is not in accept_content"):
-        App(**{name: "msgpack"})
+        _ = App(**{name: "msgpack"}).conf
 
 
 def test_what_a_call_writes_must_be_accepted_too(app):

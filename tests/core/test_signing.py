@@ -108,7 +108,7 @@ def test_a_key_is_shown_nowhere(caplog):
     shown += [f"{key} {key!r} {key!s}" for key in app.conf.signing_keys]
     shown += [str(vars(app.codecs.signer)), caplog.text]
     assert not any("key of the shop" in text or "another key" in text for text in shown)
-    assert "signing_keys=(**, **)" in repr(app.conf)
+    assert "signing_keys=('**', '**')" in repr(app.conf)
     assert [key.reveal() for key in app.conf.signing_keys] == [KEY.encode(), OTHER.encode()]
 
 

@@ -192,7 +192,7 @@ def test_who_asks_and_uses_none_imports_nothing_heavy(run):
 
 
         def test_nothing():
-            heavy = ("celeriac.app", "celeriac.worker", "celeriac_memory", "celeriac.testing.sandbox", "asyncio")
+            heavy = ("celeriac.app", "celeriac.worker", "celeriac_memory", "celeriac.testing.sandbox")
             assert not [name for name in sys.modules if name.startswith(heavy)]
         """,
         conftest='pytest_plugins = ["celeriac.testing.plugin", "celeriac.testing.celery_fixtures"]',
