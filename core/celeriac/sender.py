@@ -366,17 +366,19 @@ def _moments(options: CallOptions, now: Callable[[], datetime]) -> tuple[datetim
     """Return when a call may start and when it expires, both aware; a naive moment is UTC."""
     if options.countdown is not None and options.eta is not None:
         raise ConfigurationError("give a countdown or an eta, not both")
-    start = _aware(options.eta) if options.eta is not None else None
+    start = _aware("eta", options.eta) if options.eta is not None else None
     if options.countdown is not None:
         start = _after(now(), "countdown", options.countdown)
     if options.expires is None:
         return start, None
     if isinstance(options.expires, datetime):
-        return start, _aware(options.expires)
+        return start, _aware("expires", options.expires)
     return start, _after(now(), "expires", options.expires)
 
 
-def _aware(moment: datetime) -> datetime:
+def _aware(what: str, moment: object) -> datetime:
+    if not isinstance(moment, datetime):
+        raise ConfigurationError(f"{what}={moment!r} is no datetime; datetime.fromisoformat() makes one of a text")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -77,6 +77,13 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _bound(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError("use seconds, more than 0")
+    return number
+
+
 def _time_limit(value: Any) -> float:
     number = float(value)
     if not 0 < number < float("inf"):
@@ -134,7 +141,7 @@ class Settings:
         "`active` declares queues and exchanges, `passive` only checks them, `never` asks the broker nothing.",
     )
     publish_timeout: float = _setting(
-        5.0, _seconds, "Seconds in which a call returns, its message confirmed by the broker, or raises."
+        5.0, _bound, "Seconds in which a call returns, its message confirmed by the broker, or raises."
     )
     publish_confirm: str = _setting(
         "wait",

@@ -74,6 +74,8 @@ class CallOptions:
             ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one; an unknown word or
                 compression.
         """
+        if type(self.priority) is not int:
+            raise ConfigurationError(f"priority={self.priority!r}: give 0 to 9; higher is sooner")
         if self.publish_confirm not in (None, *PUBLISH_CONFIRMS):
             raise ConfigurationError(
                 f"publish_confirm={self.publish_confirm!r}: use one of {', '.join(PUBLISH_CONFIRMS)}"

@@ -320,3 +320,21 @@ def test_a_call_says_where_and_when_in_its_own_words():
     assert (elsewhere.queue, elsewhere.exchange, elsewhere.routing_key) == ("mail", None, None)
     assert elsewhere.countdown is None
     assert job.options(routing_key="c").defaults.exchange == "events"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eta": "2030-01-01"},
+        {"eta": 5.0},
+        {"eta": datetime(2030, 1, 1, tzinfo=UTC).date()},
+        {"priority": "3"},
+        {"priority": None},
+        {"priority": 1.5},
+        {"priority": True},
+    ],
+)
+def test_what_is_no_moment_or_priority_is_refused_before_anything_is_sent(add, waiting, app, options) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        add.apply_async((1,), **options)
+    assert waiting(app) == []
