@@ -22,7 +22,7 @@ from celeriac.clock import SystemClock
 from celeriac.codec import Codecs
 from celeriac.connection import Connection
 from celeriac.errors import ConfigurationError, UnknownOption
-from celeriac.locator import Locator, is_importing
+from celeriac.locator import Locator, default_file, is_importing
 from celeriac.plugins import Plugins
 from celeriac.portal import portal
 from celeriac.registry import TaskRegistry
@@ -50,7 +50,6 @@ LifespanT = TypeVar("LifespanT", bound="Callable[[], AsyncIterator[Any]]")
 
 logger = logging.getLogger("celeriac")
 
-DEFAULT_FILE = "celeriac.db"
 DEFAULT_QUEUE = "celeriac"
 TASK_OPTIONS = ("name", "bind", "acks_late", "ignore_result", "track_started")
 ALL_OPTIONS = (*TASK_OPTIONS, *RETRY_OPTIONS, *CALL_OPTIONS)
@@ -271,49 +270,53 @@ class App:
         self._link = link
         self._client = None
 
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait for the confirms that calls with ``publish_confirm="deferred"`` did not wait for.
+
+        Args:
+            timeout: seconds; ``None`` waits until each is answered, which takes no longer than ``publish_timeout``.
+
+        Raises:
+            PublishErrors: some were not taken since the last time; ``.failed`` holds their messages.
+            TimeoutError: some were not answered in time.
+        """
+        deferred = self.client.deferred
+        if deferred is not None:
+            self.client.portal.may_block()
+            deferred.wait(timeout)
+            deferred.raise_refused()
+
+    async def aflush(self, timeout: float | None = None) -> None:
+        """Wait from a coroutine; as `flush`."""
+        await asyncio.to_thread(self.flush, timeout)
+
     def close(self) -> None:
-        """Flush what was sent and close the connection; the next use opens another. Idempotent."""
+        """Flush what was sent and close the connection; the next use opens another. Idempotent.
+
+        Raises:
+            PublishErrors: of what was sent with ``publish_confirm="deferred"`` some was not taken, and nobody was told.
+        """
         with self._lock:
             client, self._client = self._client, None
         if client is not None and client.pid == os.getpid():
             client.close()
+            if client.deferred is not None:
+                client.deferred.raise_refused()
 
     @property
     def locator(self) -> Locator | None:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
-        module = self._defined.get("__name__", "__main__")
-        names = [name for name, value in self._defined.items() if value is self]
-        attribute = names[0] if names else None
-        if module != "__main__":
-            return Locator(module=module, attribute=attribute, path=tuple(sys.path))
-        file = self._defined.get("__file__")
-        if file is None or not Path(file).is_file():
-            return None
-        path = Path(file).resolve()
-        return Locator(module=path.stem, file=str(path), attribute=attribute, path=tuple(sys.path))
+        return Locator.of(self, self._defined)
 
     def _with_addresses(self) -> Settings:
         broker, fleet = self.conf.broker, self.conf.fleet
         if not broker:
-            path = self._default_file()
+            path = default_file(self._defined)
             logger.info("no broker was given; using the SQLite file %s", path)
             broker = (file_broker(path),)
         if fleet is not None:
             broker = tuple(_for_fleet(url, fleet) for url in broker)
         return replace(self.conf, broker=broker)
-
-    def _default_file(self) -> Path:
-        """Return ``celeriac.db`` in the nearest parent of the App's module, else beside its top package."""
-        file = self._defined.get("__file__")
-        if file is None:
-            return Path.cwd() / DEFAULT_FILE
-        module = Path(file).resolve()
-        for folder in module.parents:
-            if (folder / DEFAULT_FILE).exists():
-                return folder / DEFAULT_FILE
-        depth = self._defined.get("__package__") or ""
-        levels = depth.count(".") + 1 if depth else 0
-        return module.parents[levels] / DEFAULT_FILE
 
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from celeriac import states
 from celeriac.control import TOPIC, Control
+from celeriac.deferred import Deferred
 from celeriac.errors import ConnectionLost, TransportError, UnknownTask, Unsupported
 from celeriac.protocol import ErrorData
 from celeriac.publisher import Publisher
@@ -39,6 +40,7 @@ class Client:
         portal: the loop it lives on.
         connection: its broker and store.
         publisher: where messages are handed over.
+        deferred: what was sent and is not waited for; ``None`` in a worker's child, where all is waited for.
         codecs: for results.
         origin: how this process names itself in messages.
         reply_to: this process's mailbox, for stores that send.
@@ -69,7 +71,9 @@ class Client:
         self.portal = portal
         self.connection = connection
         self.codecs = codecs
-        self.publisher: Publishes = publisher or Publisher(connection, portal.loop, publish_timeout)
+        own = Publisher(connection, portal.loop, publish_timeout)
+        self.publisher: Publishes = publisher or own
+        self.deferred = Deferred(own) if publisher is None else None
         self.origin = f"gen{self.pid}@{socket.gethostname()}"
         self.reply_to = connection.store.reply_to if publisher is None else None
         self.successor = successor or (lambda: self)

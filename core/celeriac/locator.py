@@ -14,6 +14,7 @@ from celeriac.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+DEFAULT_FILE = "celeriac.db"
 _importing: ContextVar[bool] = ContextVar("celeriac_importing", default=False)
 
 
@@ -52,6 +53,19 @@ class Locator:
             module = module.removesuffix(".py").replace("/", ".").lstrip(".")
         return cls(module=module, attribute=attribute or None, path=path)
 
+    @classmethod
+    def of(cls, app: object, defined: Mapping[str, Any]) -> Locator | None:
+        """Return the locator of ``app`` in the module whose names are ``defined``; ``None`` if that has no file."""
+        module = defined.get("__name__", "__main__")
+        attribute = next((name for name, value in defined.items() if value is app), None)
+        if module != "__main__":
+            return cls(module=module, attribute=attribute, path=tuple(sys.path))
+        file = defined.get("__file__")
+        if file is None or not Path(file).is_file():
+            return None
+        path = Path(file).resolve()
+        return cls(module=path.stem, file=str(path), attribute=attribute, path=tuple(sys.path))
+
     def to_wire(self) -> dict[str, Any]:
         """Return it as plain data."""
         return asdict(self)
@@ -60,6 +74,24 @@ class Locator:
     def from_wire(cls, data: Mapping[str, Any]) -> Locator:
         """Return the locator that `to_wire` described."""
         return cls(**{**data, "path": tuple(data["path"])})
+
+
+def default_file(defined: Mapping[str, Any]) -> Path:
+    """Return ``celeriac.db`` in the nearest parent of the module that has one, else beside its top package.
+
+    Args:
+        defined: the names of the module.
+    """
+    file = defined.get("__file__")
+    if file is None:
+        return Path.cwd() / DEFAULT_FILE
+    module = Path(file).resolve()
+    for folder in module.parents:
+        if (folder / DEFAULT_FILE).exists():
+            return folder / DEFAULT_FILE
+    depth = defined.get("__package__") or ""
+    levels = depth.count(".") + 1 if depth else 0
+    return module.parents[levels] / DEFAULT_FILE
 
 
 @contextlib.contextmanager

@@ -27,11 +27,13 @@ from celeriac.message import Outcome, Receipt
 from celeriac.topology import DEFAULT_EXCHANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from celeriac.connection import Connection
     from celeriac.message import Message
+
+    NotTaken = Callable[[Message, Receipt], None]
 
     class Publishes(Protocol):
         """Whatever takes messages from any thread."""
@@ -55,9 +57,10 @@ ERRORS: dict[Outcome, type[PublishError]] = {
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """One caller's messages, what became of them so far, and who waits."""
+    """One caller's messages, what became of them so far, and who waits, or wants to hear of those not taken."""
 
     messages: Sequence[Message]
+    not_taken: NotTaken | None = None
     receipts: dict[int, Receipt] = field(default_factory=dict)
     future: Future[Sequence[Receipt]] = field(default_factory=Future)
     loss: ConnectionLost | None = None  # the last that its messages met
@@ -70,13 +73,22 @@ class _Entry:
 
     def finish(self) -> None:
         """Give the caller its receipts."""
+        receipts = [self.receipts[i] for i in range(len(self.messages))]
+        self._tell(receipts)
         if not self.future.done():
-            self.future.set_result([self.receipts[i] for i in range(len(self.messages))])
+            self.future.set_result(receipts)
 
     def fail(self, error: BaseException) -> None:
         """Give the caller an error: nothing of its call was taken."""
+        self._tell([Receipt(Outcome.NOT_SENT, str(error) or repr(error))] * len(self.messages))
         if not self.future.done():
             self.future.set_exception(error)
+
+    def _tell(self, receipts: Sequence[Receipt]) -> None:
+        if self.not_taken is not None:
+            for message, receipt in zip(self.messages, receipts, strict=True):
+                if not receipt.ok:
+                    self.not_taken(message, receipt)
 
 
 class Publisher:
@@ -97,9 +109,14 @@ class Publisher:
         self._awake = False
         self._flushing: set[asyncio.Task[None]] = set()
 
-    def publish(self, messages: Sequence[Message]) -> Future[Sequence[Receipt]]:
-        """Publish; callable from any thread. The future has one receipt a message, or the error of them all."""
-        entry = _Entry(messages)
+    def publish(self, messages: Sequence[Message], not_taken: NotTaken | None = None) -> Future[Sequence[Receipt]]:
+        """Publish; callable from any thread. The future has one receipt a message, or the error of them all.
+
+        Args:
+            messages: what to publish.
+            not_taken: called on the loop, before the future is done, for each that the broker did not take.
+        """
+        entry = _Entry(messages, not_taken)
         entry.future.set_running_or_notify_cancel()  # a caller who goes away does not call back what may be on its way
         self._inbox.append(entry)
         if not self._awake:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
     from celeriac.client import Client
+    from celeriac.deferred import Pending
     from celeriac.results import ResultRecord
 
 T = TypeVar("T")
@@ -30,10 +31,17 @@ class AsyncResult(Generic[R]):
         id: the task's id.
     """
 
-    def __init__(self, task_id: str, client: Client) -> None:
-        """Name the task; `App.AsyncResult` is how to make one from an id."""
+    def __init__(self, task_id: str, client: Client, pending: Pending | None = None) -> None:
+        """Name the task; `App.AsyncResult` is how to make one from an id.
+
+        Args:
+            task_id: the task's id.
+            client: of this process.
+            pending: its message, if nobody has waited for its confirm: asking for the result does.
+        """
         self.id = task_id
         self._client = client
+        self._pending = pending
         self._final: ResultRecord | None = None
 
     def __repr__(self) -> str:
@@ -59,6 +67,7 @@ class AsyncResult(Generic[R]):
         """This process's client: after a fork, another than the one that sent the task."""
         if self._client.pid != os.getpid():
             self._client = self._client.successor()
+            self._pending = None
         return self._client
 
     @property
@@ -123,6 +132,7 @@ class AsyncResult(Generic[R]):
 
         Raises:
             ResultTimeout: it did not come in time.
+            PublishError: its message was sent with ``publish_confirm="deferred"``, and the broker did not take it.
             UnknownTask: the store never saw this id, or has forgotten it.
             TaskRevoked: it was revoked, or had expired.
             TaskError: it failed with an exception whose class is not known here; otherwise that exception itself.
@@ -161,7 +171,10 @@ class AsyncResult(Generic[R]):
 
     def _look(self) -> ResultRecord | None:
         if self._final is None:
-            record = self._run(self._here.look(self.id))
+            client = self._here
+            if self._pending is not None:
+                self._pending.check()
+            record = client.portal.run(client.look(self.id))
             if record is None or record.state not in states.FINAL:
                 return record
             self._final = record
@@ -171,7 +184,11 @@ class AsyncResult(Generic[R]):
         if self._final is None:
             try:
                 async with asyncio.timeout(timeout):
-                    self._final = await self._here.wait(self.id)
+                    client = self._here
+                    if self._pending is not None:
+                        await asyncio.wait([asyncio.wrap_future(self._pending.future)])
+                        self._pending.check()
+                    self._final = await client.wait(self.id)
             except TimeoutError:
                 raise ResultTimeout(f"no result of {self.id} within {timeout} s") from None
         return self._final

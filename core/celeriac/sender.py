@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from celeriac.app import App
     from celeriac.client import Client
+    from celeriac.deferred import Deferred
     from celeriac.message import Message, Receipt
     from celeriac.task import CallOptions, Task
 
@@ -48,12 +49,15 @@ class Sender:
         """Send one task and wait for its confirm; inside a `Batch`, only take it up."""
         client = self._app.client
         message = self._message(name, args, kwargs, options, task)
-        batch = _batch_of(self._app)
-        if batch is not None:
+        if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-        else:
-            client.portal.may_block()
-            raise_for([message], client.publisher.publish([message]).result())
+            return AsyncResult(message.id, client)
+        client.portal.may_block()
+        if (deferred := self._deferred(client, options)) is not None:
+            if (crowd := deferred.crowd()) is not None:
+                crowd.exception()
+            return AsyncResult(message.id, client, deferred.send(message))
+        raise_for([message], client.publisher.publish([message]).result())
         return AsyncResult(message.id, client)
 
     async def asend(
@@ -67,12 +71,23 @@ class Sender:
         """Send one task from a coroutine; as `send`."""
         client = self._app.client
         message = self._message(name, args, kwargs, options, task)
-        batch = _batch_of(self._app)
-        if batch is not None:
+        if (batch := _batch_of(self._app)) is not None:
             batch.messages.append(message)
-        else:
-            raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
+            return AsyncResult(message.id, client)
+        if (deferred := self._deferred(client, options)) is not None:
+            if (crowd := deferred.crowd()) is not None:
+                await asyncio.wait([asyncio.wrap_future(crowd)])
+            return AsyncResult(message.id, client, deferred.send(message))
+        raise_for([message], await asyncio.wrap_future(client.publisher.publish([message])))
         return AsyncResult(message.id, client)
+
+    def _deferred(self, client: Client, options: CallOptions) -> Deferred | None:
+        """Return where a message is handed over that nobody waits for; ``None`` where its confirm is waited for.
+
+        Inside a task it always is: otherwise the task could be acknowledged before what it sent is the broker's.
+        """
+        how = options.publish_confirm or self._app.conf.publish_confirm
+        return client.deferred if how == "deferred" and current_task() is None else None
 
     def send_many(self, task: Task[..., Any], calls: Sequence[Sequence[Any]]) -> list[AsyncResult[Any]]:
         """Send a task many times, pipelined: the next messages are built while the last are on their way.

@@ -22,6 +22,7 @@ logger = logging.getLogger("celeriac")
 PREFIX = "CELERIAC_"
 NOT_SETTINGS = ("CELERIAC_TEST_", "CELERIAC_REQUIRE_", "CELERIAC_PLUGIN_TRACE", "CELERIAC_RUNTIME_DIR")
 FLEETS = ("celery",)
+PUBLISH_CONFIRMS = ("wait", "deferred")
 
 
 def _urls(value: Any) -> tuple[str, ...]:
@@ -98,6 +99,12 @@ class Settings:
     )
     publish_timeout: float = _setting(
         5.0, _seconds, "Seconds in which a call returns, its message confirmed by the broker, or raises."
+    )
+    publish_confirm: str = _setting(
+        "wait",
+        _one_of(*PUBLISH_CONFIRMS),
+        "`wait`: a call returns when its message is confirmed. `deferred`: at once; a failure is raised later, see "
+        "`App.flush`.",
     )
     max_message_bytes: int = _setting(8 * 1024 * 1024, _count, "Largest message body, in bytes.")
     result_expires: float = _setting(86_400.0, _seconds, "Seconds after which a stored result is forgotten.")

@@ -14,6 +14,7 @@ from celeriac.flow import Retry, TaskFlow
 from celeriac.protocol import aware
 from celeriac.request import Request, current_task, progress
 from celeriac.retry import RetryOptions
+from celeriac.settings import PUBLISH_CONFIRMS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,6 +44,8 @@ class CallOptions:
         expires: the moment, or seconds from now, after which it is not run; a naive moment is UTC.
         time_limit: seconds after which it is ended, and has failed with `TimeLimitExceeded`.
         soft_time_limit: seconds after which `SoftTimeLimitExceeded` is raised inside it.
+        publish_confirm: ``wait``: the call returns when the broker has confirmed the message. ``deferred``: it returns
+            at once, and the handle, `App.flush` and `App.close` raise if it was not; ``None`` as the App's setting.
     """
 
     queue: str | None = None
@@ -57,13 +60,18 @@ class CallOptions:
     expires: float | timedelta | datetime | None = None
     time_limit: float | timedelta | None = None
     soft_time_limit: float | timedelta | None = None
+    publish_confirm: str | None = None
 
     def __post_init__(self) -> None:
         """Bring the limits into seconds.
 
         Raises:
-            ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one.
+            ConfigurationError: a limit of 0, a negative one, or a soft one beyond the hard one; an unknown word.
         """
+        if self.publish_confirm not in (None, *PUBLISH_CONFIRMS):
+            raise ConfigurationError(
+                f"publish_confirm={self.publish_confirm!r}: use one of {', '.join(PUBLISH_CONFIRMS)}"
+            )
         if self.time_limit is None and self.soft_time_limit is None:
             return
         for name in ("time_limit", "soft_time_limit"):

@@ -45,6 +45,7 @@ FLOORS = {
     "app": 3,
     "client": 3,
     "dead": 3,
+    "deferred": 3,
     "loading": 3,
     "publisher": 3,
     "registry": 3,

@@ -59,7 +59,7 @@ def test_only_what_is_logged_is_asked_for(level, wanted, caplog):
 )
 def test_a_line(event, level, text, caplog):
     with caplog.at_level("DEBUG", "celeriac.task"):
-        tasklog.log(event)
+        tasklog.TaskLog()(event)
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == (level, f"Task mail.send[17] {text}")
     assert record.event["task_id"] == "17"
@@ -68,5 +68,14 @@ def test_a_line(event, level, text, caplog):
 
 def test_percent_signs_are_only_text(caplog):
     with caplog.at_level("DEBUG", "celeriac.task"):
-        tasklog.log(unsuccessful("100 %s"))
+        tasklog.TaskLog()(unsuccessful("100 %s"))
     assert "100 %s: boom" in caplog.text
+
+
+def test_what_another_worker_may_know_is_told_once_a_name_and_a_dead_letter_always(caplog):
+    log = tasklog.TaskLog()
+    events = [Refused(**{**ABOUT, "task": task}, why="not known here", detail="?") for task in ("a", "a", "b", "a")]
+    with caplog.at_level("WARNING", "celeriac.task"):
+        for event in (*events, unsuccessful("not known here"), Refused(**ABOUT, why="unknown", detail="?")):
+            log(event)
+    assert [record.event["task"] for record in caplog.records] == ["a", "b", "mail.send", "mail.send"]

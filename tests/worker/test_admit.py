@@ -220,7 +220,7 @@ def test_an_unknown_task_is_for_another_worker_until_the_deadline(deliver, tasks
         verdict = refused(delivery, Facts(moment), tasks, policy).verdict
         if isinstance(verdict.action, Dead):
             break
-        assert verdict.why == "unknown"
+        assert verdict.why == "not known here"
         assert verdict.record is None
         (copy,) = verdict.action.messages
         assert (copy.exchange, copy.routing_key, copy.not_before) == ("", "mail", moment + policy.unknown_delay)

@@ -67,7 +67,7 @@ def test_where_returns_look_like_losses_it_goes_back_as_a_copy_without_a_past(jo
 
 def test_a_task_that_only_the_child_does_not_know_is_for_another_worker(job, policy, now, header_of) -> None:
     verdict = decide(job(), UNKNOWN, policy, now)
-    assert (verdict.why, verdict.record) == ("unknown", None)
+    assert (verdict.why, verdict.record) == ("not known here", None)
     copy = copy_of(verdict)
     assert copy.not_before == now + policy.unknown_delay
     assert header_of(copy).own.history[0]["why"] == "unknown"

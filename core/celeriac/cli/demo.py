@@ -17,13 +17,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeriac.app import DEFAULT_FILE, file_broker
+from celeriac.app import file_broker
 from celeriac.cli import exits
 from celeriac.cli.apps import with_addresses
 from celeriac.cli.demo_app import app, divide, factors, greet
 from celeriac.cli.output import print_json
 from celeriac.clock import SystemClock
 from celeriac.errors import ResultTimeout, WorkerFailed
+from celeriac.locator import DEFAULT_FILE
 
 if TYPE_CHECKING:
     import argparse

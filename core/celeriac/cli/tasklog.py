@@ -7,11 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from celeriac.events import Finished, Received, Refused, TaskEvent, Unsuccessful
+from celeriac.worker.verdict import NOT_KNOWN_HERE
 
 if TYPE_CHECKING:
     from celeriac.worker.observers import Observers
 
 logger = logging.getLogger("celeriac.task")
+
+MOST_NAMES = 1000
 
 # what is no error: as the task wished, nobody's fault, to be tried again, or not known to be this task's doing
 _QUIET = {
@@ -27,6 +30,7 @@ _QUIET = {
 
 def observe(observers: Observers) -> None:
     """Log what the log's level lets through; ask for no event besides, since making one costs time."""
+    log = TaskLog()
     if logger.isEnabledFor(logging.INFO):
         observers.add(log, Received, Refused, Finished)
     elif logger.isEnabledFor(logging.WARNING):
@@ -35,21 +39,37 @@ def observe(observers: Observers) -> None:
         observers.add(log, Unsuccessful)
 
 
-def log(event: TaskEvent) -> None:
-    """Log one event."""
-    task = f"Task {event.task}[{event.task_id}]"
-    match event:
-        case Received():
-            attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-            _say(logging.INFO, f"{task} received{attempt}", event)
-        case Refused():
-            _say(logging.WARNING, f"{task} refused, {event.why}: {event.detail}", event)
-        case Unsuccessful():
-            trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
-            text = f"{task} {event.why}{_in(event)}: {event.shown}{trace}"
-            _say(_QUIET.get(event.why, logging.ERROR), text, event)
-        case Finished():
-            _say(logging.INFO, f"{task} {event.why}{_in(event)}: {event.shown}", event)
+class TaskLog:
+    """An observer that logs; of tasks that are left for another worker, each name once."""
+
+    def __init__(self) -> None:
+        """Have logged nothing."""
+        self._unknown: set[str] = set()
+
+    def __call__(self, event: TaskEvent) -> None:
+        """Log one event."""
+        task = f"Task {event.task}[{event.task_id}]"
+        match event:
+            case Received():
+                attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+                _say(logging.INFO, f"{task} received{attempt}", event)
+            case Refused():
+                _say(self._level(event, logging.WARNING), f"{task} refused, {event.why}: {event.detail}", event)
+            case Unsuccessful():
+                trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
+                text = f"{task} {event.why}{_in(event)}: {event.shown}{trace}"
+                _say(self._level(event, _QUIET.get(event.why, logging.ERROR)), text, event)
+            case Finished():
+                _say(logging.INFO, f"{task} {event.why}{_in(event)}: {event.shown}", event)
+
+    def _level(self, event: Refused | Unsuccessful, usual: int) -> int:
+        """In a rolling deploy thousands of tasks of the next release may pass by, each again and again."""
+        if event.why != NOT_KNOWN_HERE:
+            return usual
+        known = event.task in self._unknown
+        if len(self._unknown) < MOST_NAMES:
+            self._unknown.add(event.task)
+        return logging.DEBUG if known else logging.WARNING
 
 
 def _in(event: Finished) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celeriac.protocol.header import TimeLimit
 
 DEAD = "dead"
+NOT_KNOWN_HERE = "not known here"  # and left for a worker that knows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,7 @@ def unknown_task(delivery: Delivery, header: TaskHeader, policy: Policy, now: da
     own = header.own
     if first is None:
         own = own.add_history({"at": now.isoformat(), "why": "unknown", "where": policy.node, "error": detail})
-    return again(delivery, own, "unknown", not_before=now + policy.unknown_delay, detail=detail)
+    return again(delivery, own, NOT_KNOWN_HERE, not_before=now + policy.unknown_delay, detail=detail)
 
 
 def _first_unknown(own: OwnTable) -> datetime | None:

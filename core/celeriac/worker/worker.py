@@ -35,6 +35,7 @@ class Worker:
         options: what it was told.
         flow: its rooms.
         ready: set once it consumes.
+        gave_up: it left deliveries unsettled when it ended, as the broker did not answer in time.
     """
 
     def __init__(self, app: App, options: WorkerOptions, *, make_pool: PoolMaker = choose_pool) -> None:
@@ -57,6 +58,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._failure: str | None = None
+        self.gave_up = False
 
     @property
     def pool(self) -> Pool:
@@ -172,6 +174,7 @@ class Worker:
                 await self.flow.settler.drain()
                 await asyncio.wait({receiving})
         except TimeoutError:
+            self.gave_up = True
             held, seconds = self.flow.receiver.held, self.app.conf.publish_timeout
             logger.warning("the broker took no results for %g s: %d deliveries go back to it unsettled", seconds, held)
 

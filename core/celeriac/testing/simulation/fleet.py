@@ -122,8 +122,8 @@ class WorkerNode:
         found = {
             "running": len(flow.running),
             "returned": len(flow.returned),
-            "held": len(flow.receiver._held),
-            "to settle": len(flow.settler._items),
+            "held": 0 if self.worker.gave_up else len(flow.receiver._held),
+            "to settle": 0 if self.worker.gave_up else len(flow.settler._items),
             "paced": flow.pace.sync_held + flow.pace.async_held,
         }
         return {name: count for name, count in found.items() if count}
