@@ -1,0 +1,123 @@
+"""No task queue: pika alone. ``worker`` consumes and acknowledges in a loop, every message a task done; as a producer it
+publishes a message of a task's size, persistent, and waits for its confirm.
+
+``queue``, ``type``: name and type of the queue; ``prefetch``; ``connection``: ``asyncio`` or ``blocking`` to consume with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+from uuid import uuid4
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+from benchmarks.systems.producer import produce
+from benchmarks.systems.settings import SETTINGS, URL
+from benchmarks.ticks import tick
+
+QUEUE, ARGUMENTS = SETTINGS["queue"], {"x-queue-type": SETTINGS["type"]}
+BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
+PARAMETERS = pika.URLParameters(URL)
+PARAMETERS.heartbeat = 300  # a frozen consumer answers none
+
+
+def properties() -> pika.BasicProperties:
+    """Return the properties of one task: as many headers as Celery's protocol asks for."""
+    task_id = str(uuid4())
+    headers = {
+        "lang": "py",
+        "task": "noop",
+        "id": task_id,
+        "root_id": task_id,
+        "argsrepr": "()",
+        "kwargsrepr": "{}",
+        "origin": "gen1@bench",
+        "retries": 0,
+    }
+    return pika.BasicProperties(
+        content_type="application/json",
+        content_encoding="utf-8",
+        correlation_id=task_id,
+        delivery_mode=2,
+        headers=headers,
+    )
+
+
+def consume_blocking() -> None:
+    channel = pika.BlockingConnection(PARAMETERS).channel()
+    channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
+    channel.basic_qos(prefetch_count=SETTINGS["prefetch"])
+
+    def delivered(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        tick()
+        channel.basic_ack(method.delivery_tag)
+
+    channel.basic_consume(QUEUE, delivered)
+    channel.start_consuming()
+
+
+def consume_asyncio() -> None:
+    loop = asyncio.new_event_loop()
+
+    def delivered(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        tick()
+        channel.basic_ack(method.delivery_tag)
+
+    def opened(channel: Any) -> None:
+        channel.basic_qos(prefetch_count=SETTINGS["prefetch"])
+        channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
+        channel.basic_consume(QUEUE, delivered)
+
+    AsyncioConnection(
+        PARAMETERS, on_open_callback=lambda connection: connection.channel(on_open_callback=opened), custom_ioloop=loop
+    )
+    loop.run_forever()
+
+
+class Confirmed:
+    """Publishes one by one, each confirmed and mandatory."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+        self._channel: Any = None
+
+    def open(self) -> None:
+        self._channel = pika.BlockingConnection(PARAMETERS).channel()
+        self._channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
+        self._channel.confirm_delivery()
+
+    def one(self, _kind: str, n: int) -> None:
+        for _ in range(n):
+            self._channel.basic_publish("", QUEUE, BODY, properties(), mandatory=True)
+
+
+class Pipelined:
+    """Publishes without waiting for confirms, to fill the queue quickly; returns when the broker has it all."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+        self._channel: Any = None
+
+    def open(self) -> None:
+        self._channel = pika.BlockingConnection(PARAMETERS).channel()
+        self._channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
+
+    def bulk(self, _kind: str, n: int) -> None:
+        for _ in range(n):
+            self._channel.basic_publish("", QUEUE, BODY, properties())
+        self._channel.queue_declare(QUEUE, passive=True)  # answered after all that was written before it
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "consume":
+        (consume_asyncio if SETTINGS["connection"] == "asyncio" else consume_blocking)()
+    elif sys.argv[1] == "one":
+        confirmed = Confirmed()
+        produce({"one": confirmed.one}, opened=confirmed.open)
+    else:
+        pipelined = Pipelined()
+        produce({"one": pipelined.bulk, "bulk": pipelined.bulk}, opened=pipelined.open)
