@@ -1,4 +1,4 @@
-"""One run's surroundings: its brokers, and what a measurement is staged with: a worker, a sender, and their tasks' ticks."""
+"""One run's surroundings: its brokers, and the stage of one measurement: workers, senders, and their tasks' ticks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.servers import RabbitMQ, Redis
 
 PATIENCE = 120.0
+QUICK_PATIENCE = 15.0
 STALL = 6.0  # seconds without a task, after which what is missing counts as lost
 NEARLY_ALL = 0.98
 LOG_SHOWN = 3000
@@ -136,6 +137,7 @@ class Stage:
 
     def wait(self) -> ticks.Ticks:
         """Return once all that was sent has run, or nearly all and nothing more comes: then ``expected`` is less."""
+        patience = QUICK_PATIENCE if self.bench.quick else PATIENCE
         begin = seen_at = time.monotonic()
         seen = -1
         while True:
@@ -147,7 +149,7 @@ class Stage:
             if now - seen_at > STALL and ran.count >= NEARLY_ALL * self.expected:
                 self.expected = ran.count
                 return ran
-            if now - begin > PATIENCE or any(worker.poll() is not None for worker in self._workers):
+            if now - begin > patience or any(worker.poll() is not None for worker in self._workers):
                 raise BenchError(f"{ran.count} of {self.expected} tasks ran; the worker says: {self.log()}")
             time.sleep(0.005)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -40,6 +39,8 @@ class Step:
         try:
             return measure(bench, self.contender)
         except BenchError as error:
+            if bench.quick:
+                raise
             _say(f"    once more, as it failed: {error}")
             return measure(bench, self.contender)
 
@@ -66,9 +67,9 @@ def run(bench: Bench, steps: list[Step], results: Results) -> None:
         begin = time.monotonic()
         try:
             figures = step.measured(bench)
-        except (BenchError, subprocess.SubprocessError, OSError, ValueError, ArithmeticError) as error:
-            results.fail(step.name, step.contender.name, step.round, str(error))
-            said = f"FAILED: {error}"
+        except Exception as error:  # noqa: BLE001 - one that fails, however, must not cost the hours of the others
+            results.fail(step.name, step.contender.name, step.round, f"{type(error).__name__}: {error}")
+            said = f"FAILED: {type(error).__name__}: {error}"
         else:
             results.add(step.name, step.contender.name, step.round, figures, machine.load())
             said = ", ".join(_shown(step.row, figures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from benchmarks import processes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VHOST = "celeriac_bench"
+VHOST = f"celeriac_bench_{os.getpid()}"
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672/"
 PATIENCE = 10.0
 

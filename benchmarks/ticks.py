@@ -1,6 +1,6 @@
 """How the tasks of every system say that they ran: a count and a moment in a shared file, without a lock or a call.
 
-Each thread of each process claims a slot of the file once, under a lock of the file, and from then on writes only there.
+Each thread of each process claims a slot of the file once, under a lock, and from then on writes only there.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def _claim() -> list[int]:
         fcntl.flock(file, fcntl.LOCK_EX)
         number = SLOT.unpack_from(_map)[1] + 1
         SLOT.pack_into(_map, 0, 0, number, 0.0)
+        fcntl.flock(file, fcntl.LOCK_UN)  # the map has a descriptor of its own, which would hold it
     slot = _slots[get_native_id()] = [number * SLOT.size, os.getpid(), 0]
     return slot
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.model import Contender, Figures
 
 QUICK = 200
+REST = 0.3  # seconds in which the last results and acknowledgements are written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Drain:
             processes.send(members, signal.SIGCONT)
         wanted = stage.expected
         ran = stage.wait()
+        time.sleep(REST)
         return {
             "seconds": ran.last - released,
             "cpu": processes.cpu_seconds(members) - cpu,
