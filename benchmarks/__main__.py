@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PAGE = ROOT / "docs" / "performance.md"
 def main() -> int:
     """Run the rounds, and show what came out."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends us, our workers and servers end too
     results = Results.load(options.shown) if options.shown else _measured(options)
     text = markdown(results)
     print(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 QUICK_PATIENCE = 15.0
+SLOWEST = 200  # tasks a second, that sending is waited for
 STALL = 6.0  # seconds without a task, after which what is missing counts as lost
 NEARLY_ALL = 0.98
 LOG_SHOWN = 3000
+
+_runs = itertools.count(1)
 
 
 class BenchError(Exception):
@@ -63,7 +67,8 @@ class Bench:
         """Give one measurement a folder and clean brokers; end what it started, and clean up after it."""
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             stage = Stage(self, contender, Path(folder))
-            self._clean(contender)
+            if self.redis is not None:
+                self.redis.clean()
             try:
                 yield stage
             except (subprocess.SubprocessError, OSError) as error:
@@ -71,18 +76,13 @@ class Bench:
                 raise BenchError(f"{error} {(said or '')[-LOG_SHOWN:]} {stage.log()}") from error
             finally:
                 stage.close()
-                self._clean(contender)
+                if contender.broker == "rabbitmq":
+                    self.rabbitmq.clean(name.format(stage.run) for name in contender.queues)
 
     def broker_cpu(self, contender: Contender) -> float:
         """Return the processor seconds that a contender's broker has used so far."""
         server = {"rabbitmq": self.rabbitmq, "redis": self.redis}.get(contender.broker)
         return processes.cpu_seconds(server.processes) if server is not None else 0.0
-
-    def _clean(self, contender: Contender) -> None:
-        if self.redis is not None and "redis" in {contender.broker, contender.results_broker}:
-            self.redis.clean()
-        if contender.broker == "rabbitmq":
-            self.rabbitmq.clean(contender.queues)
 
 
 class Stage:
@@ -93,7 +93,9 @@ class Stage:
         self.bench = bench
         self.contender = contender
         self.folder = folder
+        self.run = f"_{next(_runs)}"
         self.expected = 0
+        self._patience = QUICK_PATIENCE if bench.quick else PATIENCE
         self._file = folder / "ticks"
         self._workers: list[subprocess.Popen[bytes]] = []
         ticks.create(self._file)
@@ -105,7 +107,7 @@ class Stage:
             with (self.folder / "worker.log").open("ab") as log:
                 worker = subprocess.Popen(
                     self._command(*self.contender.worker),
-                    env=self._environment("worker"),
+                    env=self._environment(),
                     cwd=self.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -120,12 +122,12 @@ class Stage:
         command = self._command("-m", f"benchmarks.systems.{self.contender.system}", way or self.contender.way, kind)
         done = subprocess.run(
             [*command, str(n)],
-            env=self._environment("producer"),
+            env=self._environment(),
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=True,
-            timeout=PATIENCE * 5,
+            timeout=self._patience + n / SLOWEST,
         )
         self.expected += n + 1
         told = json.loads(done.stdout.splitlines()[-1])
@@ -137,7 +139,6 @@ class Stage:
 
     def wait(self) -> ticks.Ticks:
         """Return once all that was sent has run, or nearly all and nothing more comes: then ``expected`` is less."""
-        patience = QUICK_PATIENCE if self.bench.quick else PATIENCE
         begin = seen_at = time.monotonic()
         seen = -1
         while True:
@@ -149,7 +150,7 @@ class Stage:
             if now - seen_at > STALL and ran.count >= NEARLY_ALL * self.expected:
                 self.expected = ran.count
                 return ran
-            if now - begin > patience or any(worker.poll() is not None for worker in self._workers):
+            if now - begin > self._patience or any(worker.poll() is not None for worker in self._workers):
                 raise BenchError(f"{ran.count} of {self.expected} tasks ran; the worker says: {self.log()}")
             time.sleep(0.005)
 
@@ -191,13 +192,13 @@ class Stage:
         python = python_of(self.contender.peer)
         return [str(python), first, *rest] if first.startswith("-") else [str(python.parent / first), *rest]
 
-    def _environment(self, role: str) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         results = self.contender.results_broker
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("CELERIAC_")},
             **dict(self.contender.environment),
             "PYTHONPATH": str(ROOT),
-            "BENCH_ROLE": role,
+            "BENCH_RUN": self.run,
             "BENCH_URL": self._url(self.contender.broker) + self.contender.query,
             "BENCH_RESULTS_URL": "rpc://" if results == "rpc" else self._url(results),
             "BENCH_SETTINGS": json.dumps(dict(self.contender.settings)),

@@ -53,7 +53,7 @@ class Contender:
         way: how it sends (see its module).
         processes: how many processes run its tasks: each has run one before the clock starts.
         copies: how many workers are started by that command.
-        queues: of RabbitMQ, deleted before and after.
+        queues: of RabbitMQ, deleted afterwards; braces stand where `benchmarks.systems.settings.named` says.
         environment: variables that its processes get.
         measure: instead of the row's.
         missing: says why it cannot run here, if it cannot.

@@ -20,7 +20,7 @@ DEFERRED = "each, not waited for"
 def on_rabbitmq(name: str, queue: str = "quorum", *, results: bool = True, **more: Any) -> Contender:
     """Return it on a ``quorum`` (its default) or a ``classic`` queue."""
     terms = {"queue": queue, "results": "sent, by RabbitMQ" if results else "ignored", "fsync": "before a confirm"}
-    default = f"bench_celeriac_{queue}"
+    default = f"bench_celeriac_{queue}{{}}"
     many = tuple(f"{default}_{number}" for number in range(more.get("queues", 0)))
     query = f"?heartbeat=300&queue_type={queue}"  # a frozen worker answers no heartbeat
     return _contender(
@@ -33,14 +33,14 @@ def on_sqlite(name: str, synchronous: str = "full", *, results: bool = True, **m
     fsync = "each commit" if synchronous == "full" else "checkpoints only"
     terms = {"queue": "file", "results": "kept, in the file" if results else "ignored", "fsync": fsync}
     query = f"?synchronous={synchronous}"
-    return _contender(name, "bench_celeriac", terms, results=results, broker="sqlite", query=query, **more)
+    return _contender(name, "bench_celeriac{}", terms, results=results, broker="sqlite", query=query, **more)
 
 
 def on_redis(name: str, *, results: bool = True, **more: Any) -> Contender:
     """Return it on Redis, where that transport is installed."""
     terms = {"queue": "list", "results": "kept, in Redis" if results else "ignored", "fsync": "never"}
     return _contender(
-        name, "bench_celeriac", terms, results=results, broker="redis", missing=redis_transport_missing, **more
+        name, "bench_celeriac{}", terms, results=results, broker="redis", missing=redis_transport_missing, **more
     )
 
 
@@ -76,7 +76,8 @@ def _contender(
         terms=Terms(**terms, confirms=confirms, acks=ACKS),
         worker=(*WORKER, "-c", str(concurrency), *arguments),
         settings={
-            "app": {"default_queue": default, **(app or {})},
+            "queue": default,
+            "app": app or {},
             "task": {"ignore_result": not results},
             "queues": queues,
             "ballast": ballast,

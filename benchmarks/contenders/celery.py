@@ -47,7 +47,7 @@ def celery(
         conf.update(QUORUM_CONF)
     rabbit = broker == "rabbitmq"
     kept = "sent, by RabbitMQ" if rabbit else "kept, in Redis"
-    default = f"bench_celery_{queue}"
+    default = f"bench_celery_{queue}{{}}"
     command = ("-m", "celery", "-A", f"benchmarks.systems.{SYSTEM}", "worker", "-l", "WARNING")
     return Contender(
         name=name,

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.model import Contender, Terms
 
 SYSTEM = "dramatiq_tasks"
-QUEUES = ("bench_dramatiq", "bench_dramatiq.DQ", "bench_dramatiq.XQ")
+QUEUES = ("bench_dramatiq{}", "bench_dramatiq{}.DQ", "bench_dramatiq{}.XQ")
 FAST_PREFETCH = ("dramatiq_queue_prefetch", "200")
 
 

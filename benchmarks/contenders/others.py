@@ -89,7 +89,7 @@ def streaq(name: str, *, coroutines: int = 100, workers: int = 2, **more: Any) -
 
 def pika(name: str, queue: str, *, connection: str = "asyncio", way: str = "bulk", **more: Any) -> Contender:
     """Return no task queue: a loop on pika that consumes and acknowledges, or publishes one by one, confirmed."""
-    default = f"bench_pika_{queue}"
+    default = f"bench_pika_{queue}{{}}"
     return Contender(
         name=name,
         peer="pika",
@@ -112,7 +112,7 @@ def pika(name: str, queue: str, *, connection: str = "asyncio", way: str = "bulk
 
 def c_program(name: str, queue: str) -> Contender:
     """Return ``clients/publish.c``: one by one, confirmed."""
-    default = f"bench_c_{queue}"
+    default = f"bench_c_{queue}{{}}"
     return Contender(
         name=name,
         peer=C_CLIENT,

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.model import Contender, Terms
 
 SYSTEM = "taskiq_tasks"
-QUEUES = ("bench_taskiq", "bench_taskiq.dead")
+QUEUES = ("bench_taskiq{}", "bench_taskiq{}.dead")
 
 
 def taskiq(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.model import Contender, Figures
 
 QUICK = 200
-REST = 0.3  # seconds in which the last results and acknowledgements are written
+REST = 0.5  # seconds in which the last results and acknowledgements are written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,7 @@ class Drain:
 
     def _drained(self, stage: Stage) -> Figures:
         members = stage.members()
+        time.sleep(REST)  # what is stopped in the middle of a write would keep others from the file
         processes.send(members, signal.SIGSTOP)
         try:
             stage.send(self.kind, self.tasks)

@@ -9,7 +9,7 @@ import os
 import sys
 from urllib.parse import unquote, urlsplit
 
-from benchmarks.systems.settings import SETTINGS, URL
+from benchmarks.systems.settings import SETTINGS, URL, named
 
 if __name__ == "__main__":
     parts = urlsplit(URL)
@@ -21,4 +21,4 @@ if __name__ == "__main__":
     ]
     vhost = unquote(parts.path.removeprefix("/")) or "/"
     sys.stdout.flush()
-    os.execv(SETTINGS["program"], ["publish", *where, vhost, SETTINGS["queue"], SETTINGS["type"], sys.argv[3]])
+    os.execv(SETTINGS["program"], ["publish", *where, vhost, named(SETTINGS["queue"]), SETTINGS["type"], sys.argv[3]])

@@ -1,6 +1,6 @@
 """celeriac, with its defaults but for what `SETTINGS` says.
 
-``app``: settings of the App; ``task``: options of every task; ``queues``: so many queues, named and used in turn;
+``queue``: the default queue's name; ``app``: settings of the App; ``task``: options of every task; ``queues``: so many queues, named and used in turn;
 ``ballast``: MB of data that the module holds, as an app with large libraries does.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.systems import bodies
 from benchmarks.systems.producer import produce, timed
-from benchmarks.systems.settings import SETTINGS, URL
+from benchmarks.systems.settings import SETTINGS, URL, named
 from celeriac import App, Queue
 
 AT_ONCE = 10_000
@@ -22,8 +22,11 @@ THREADS = 8
 BALLAST = [str(number) * 8 for number in range(SETTINGS.get("ballast", 0) * 10_000)]  # about 100 bytes each
 
 options: dict[str, Any] = SETTINGS.get("task", {})
-queues = [f"{SETTINGS['app']['default_queue']}_{number}" for number in range(SETTINGS.get("queues", 0))]
-app = App("bench", broker=URL, queues=[Queue(name) for name in queues], **SETTINGS["app"])
+default = named(SETTINGS["queue"])
+queues = [f"{default}_{number}" for number in range(SETTINGS.get("queues", 0))]
+app = App(
+    "bench", broker=URL, default_queue=default, queues=[Queue(name) for name in queues], **SETTINGS.get("app", {})
+)
 tasks: dict[str, Any] = {
     "noop": app.task(name="noop", **options)(bodies.noop),
     "sleep": app.task(name="sleep", **options)(bodies.asleep),

@@ -9,13 +9,13 @@ from celery import Celery
 
 from benchmarks.systems import bodies
 from benchmarks.systems.producer import produce, timed
-from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL
+from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL, named
 
 BALLAST = [str(number) * 8 for number in range(SETTINGS.get("ballast", 0) * 10_000)]
 results = SETTINGS.get("results", False)
 
 app = Celery("bench", broker=URL, backend=RESULTS_URL if results else None)
-app.conf.task_default_queue = SETTINGS["queue"]
+app.conf.task_default_queue = named(SETTINGS["queue"])
 app.conf.broker_connection_retry_on_startup = True
 app.conf.update(SETTINGS.get("conf", {}))
 kinds = {"noop": bodies.noop, "sleep": bodies.sleep, "spin": bodies.spin}

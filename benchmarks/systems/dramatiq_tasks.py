@@ -13,9 +13,9 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from benchmarks.systems import bodies
 from benchmarks.systems.producer import produce, timed
-from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL
+from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL, named
 
-QUEUE = "bench_dramatiq"
+QUEUE = named("bench_dramatiq{}")
 
 more: dict[str, Any] = {"middleware": []} if SETTINGS.get("middleware") == "none" else {}
 broker = RabbitmqBroker(url=URL, confirm_delivery=SETTINGS.get("confirm", False), **more)

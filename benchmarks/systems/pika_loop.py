@@ -16,10 +16,10 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from benchmarks.systems.producer import produce
-from benchmarks.systems.settings import SETTINGS, URL
+from benchmarks.systems.settings import SETTINGS, URL, named
 from benchmarks.ticks import tick
 
-QUEUE, ARGUMENTS = SETTINGS["queue"], {"x-queue-type": SETTINGS["type"]}
+QUEUE, ARGUMENTS = named(SETTINGS["queue"]), {"x-queue-type": SETTINGS["type"]}
 BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
 PARAMETERS = pika.URLParameters(URL)
 PARAMETERS.heartbeat = 300  # a frozen consumer answers none

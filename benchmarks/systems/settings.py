@@ -9,4 +9,12 @@ from typing import Any
 URL = os.environ.get("BENCH_URL", "")
 RESULTS_URL = os.environ.get("BENCH_RESULTS_URL", "")
 SETTINGS: dict[str, Any] = json.loads(os.environ.get("BENCH_SETTINGS", "{}"))
-PRODUCES = os.environ.get("BENCH_ROLE") == "producer"
+RUN = os.environ.get("BENCH_RUN", "")
+
+
+def named(queue: str) -> str:
+    """Return a queue's name in this measurement: its own, where the braces stand.
+
+    A quorum queue that was just deleted and is declared again under its name may answer with an internal error.
+    """
+    return queue.format(RUN)

@@ -12,9 +12,9 @@ from typing import Any
 
 from benchmarks.systems import bodies
 from benchmarks.systems.producer import produce
-from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL
+from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL, named
 
-QUEUE = "bench_taskiq"
+QUEUE = named("bench_taskiq{}")
 GATHERED = 500
 
 broker: Any
