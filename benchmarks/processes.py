@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Iterable
 
+LISTEN = "0A"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -67,6 +68,24 @@ def named(name: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def listening(port: int) -> list[int]:
+    """Return the processes that listen on a TCP port of this machine, as far as we may look into them."""
+    sockets = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                sockets.add(f"socket:[{fields[9]}]")
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _holds(entry, sockets)]
+
+
+def _holds(process: Path, sockets: set[str]) -> bool:
+    try:
+        return any(os.readlink(file) in sockets for file in (process / "fd").iterdir())
+    except OSError:
+        return False
 
 
 def send(pids: Iterable[int], signal_number: signal.Signals) -> None:

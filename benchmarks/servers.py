@@ -27,21 +27,22 @@ class RabbitMQ:
 
     Attributes:
         url: of it.
+        processes: those of the server, where it runs on this machine and we may look.
     """
-
-    fsync = "before confirms"
 
     def __init__(self, url: str | None) -> None:
         """Use the virtual host of ``url``; without one, make `VHOST` on this machine's server."""
         self._own = url is None
         self.url = url or _with_vhost(RABBITMQ, VHOST)
+        self.processes: list[int] = []
 
     def start(self) -> None:
-        """Make the virtual host, if it is ours to make."""
+        """Make the virtual host, if it is ours to make, and find the server."""
         if self._own:
-            self._control("delete_vhost", VHOST, check=False)
             self._control("add_vhost", VHOST)
             self._control("set_permissions", "-p", VHOST, urlsplit(self.url).username or "guest", ".*", ".*", ".*")
+        port = urlsplit(self.url).port or 5672
+        self.processes = processes.listening(port) or processes.named("beam.smp")
 
     def stop(self) -> None:
         """Delete the virtual host, if it was ours to make."""
@@ -59,11 +60,6 @@ class RabbitMQ:
                 channel.queue_delete(name)
 
     @property
-    def processes(self) -> list[int]:
-        """Those of the server, if it runs on this machine."""
-        return processes.named("beam.smp")
-
-    @property
     def version(self) -> str:
         """As it tells of itself."""
         import pika  # noqa: PLC0415
@@ -77,8 +73,6 @@ class RabbitMQ:
 
 class Redis:
     """A server process of our own, on a free port, that writes nothing to disk."""
-
-    fsync = "never: nothing is written to disk"
 
     def __init__(self) -> None:
         """Start nothing."""
