@@ -1,7 +1,8 @@
 """``python -m benchmarks``: celeriac beside other task queues, measured in one interleaved run on one machine.
 
-Every peer lives in an environment of its own under ``.bench/`` (made at the first run) and is started by its own command.
-Compare ratios within a run, never figures of different runs. How it measures, and how to read it: docs/performance.md.
+Every peer lives in an environment of its own under ``.bench/``, made at the first run, and is started by its own
+command. Compare ratios within a run, never figures of different runs. How it measures, and how
+to read it: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _measured(options: argparse.Namespace) -> Results:
     peers = {*options.peers.split(","), BARE}
     chosen = rows(tuple(name for name in NAMES if name in options.rows))
     steps = plan(chosen, options.rounds, peers, results)
-    servers = [rabbitmq, *([redis] if redis else [])]
+    servers: list[RabbitMQ | Redis] = [rabbitmq, *([redis] if redis else [])]
     try:
         for server in servers:
             server.start()

@@ -143,15 +143,15 @@ class Stage:
         seen = -1
         while True:
             now, ran = time.monotonic(), self.ran()
-            if ran.count >= self.expected:
+            if ran.tasks >= self.expected:
                 return ran
-            if ran.count != seen:
-                seen, seen_at = ran.count, now
-            if now - seen_at > STALL and ran.count >= NEARLY_ALL * self.expected:
-                self.expected = ran.count
+            if ran.tasks != seen:
+                seen, seen_at = ran.tasks, now
+            if now - seen_at > STALL and ran.tasks >= NEARLY_ALL * self.expected:
+                self.expected = ran.tasks
                 return ran
             if now - begin > self._patience or any(worker.poll() is not None for worker in self._workers):
-                raise BenchError(f"{ran.count} of {self.expected} tasks ran; the worker says: {self.log()}")
+                raise BenchError(f"{ran.tasks} of {self.expected} tasks ran; the worker says: {self.log()}")
             time.sleep(0.005)
 
     def warm(self) -> None:

@@ -45,7 +45,7 @@ def versions_of(peer: str) -> str:
     names = [requirement.partition("==")[0].partition("[")[0] for requirement in REQUIREMENTS.get(peer, (OURS,))]
     code = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {names!r}))"
     done = subprocess.run([str(python_of(peer)), "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return done.stdout.strip() + (_commit() if peer == OURS else "")
 
 
 def c_client() -> Path:
@@ -67,6 +67,13 @@ def c_client_missing() -> str | None:
     if done.returncode:
         return f"clients/publish.c does not compile: install librabbitmq-dev ({done.stderr.strip().splitlines()[0]})"
     return None
+
+
+def _commit() -> str:
+    """Return the commit that is measured, in parentheses, where git knows one."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f" ({done.stdout.strip()})" if done.returncode == 0 else ""
 
 
 def _mark(peer: str) -> Path:

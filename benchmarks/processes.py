@@ -83,7 +83,7 @@ def listening(port: int) -> list[int]:
 
 def _holds(process: Path, sockets: set[str]) -> bool:
     try:
-        return any(os.readlink(file) in sockets for file in (process / "fd").iterdir())
+        return any(str(file.readlink()) in sockets for file in (process / "fd").iterdir())
     except OSError:
         return False
 

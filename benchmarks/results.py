@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.rows import NAMES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -73,8 +75,9 @@ class Results:
 
     @property
     def rows(self) -> list[str]:
-        """The rows of which there are measurements, in their order."""
-        return list(dict.fromkeys(run["row"] for run in self.runs))
+        """The rows of which there are measurements, in the order of the suite."""
+        measured = {run["row"] for run in self.runs}
+        return [name for name in NAMES if name in measured]
 
     def figure(self, row: str, contender: str, name: str) -> Spread | None:
         """Return a figure over all rounds."""

@@ -25,7 +25,7 @@ _slots: dict[int, list[int]] = {}  # by thread: offset, process, count
 class Ticks(NamedTuple):
     """What ran: how many tasks, in which processes, and when the last one did, by the monotonic clock."""
 
-    count: int
+    tasks: int
     processes: frozenset[int]
     last: float
 

@@ -1,4 +1,4 @@
-"""Working while very much waits: the queue is filled before the worker starts, and some tasks out of its middle are timed.
+"""Working while very much waits: the queue is filled before the worker starts, and some of its tasks are timed.
 
 Figures: as of `benchmarks.measures.drain`.
 """
@@ -38,11 +38,11 @@ class Backlog:
             before = stage.wait()
             members = stage.members()
             cpu, broker, begin = processes.cpu_seconds(members), bench.broker_cpu(contender), time.monotonic()
-            stage.expected = before.count + self.tasks
+            stage.expected = before.tasks + self.tasks
             after = stage.wait()
             cpu = processes.cpu_seconds(members) - cpu
             broker = bench.broker_cpu(contender) - broker
-            tasks = after.count - before.count
+            tasks = after.tasks - before.tasks
             return {
                 "rate": tasks / (after.last - begin),
                 "cpu": cpu / tasks * 1e6,

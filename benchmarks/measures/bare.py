@@ -33,10 +33,10 @@ class Bare:
         """Run few."""
         return replace(self, tasks=min(self.tasks, QUICK))
 
-    def __call__(self, bench: Bench, _contender: Contender) -> Figures:
+    def __call__(self, bench: Bench, contender: Contender) -> Figures:
         """Measure once."""
         share = self.tasks // self.processes
-        with bench.stage(_contender) as stage:
+        with bench.stage(contender) as stage:
             environment = {
                 **os.environ,
                 "PYTHONPATH": str(ROOT),

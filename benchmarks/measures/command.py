@@ -31,9 +31,10 @@ class Command:
         """Run it twice."""
         return replace(self, times=2)
 
-    def __call__(self, _bench: Bench, contender: Contender) -> Figures:
+    def __call__(self, bench: Bench, contender: Contender) -> Figures:
         """Measure once."""
         python = str(python_of(contender.peer))
+        del bench  # nothing of it is needed
         whole = min(_seconds([python, *contender.worker]) for _ in range(self.times))
         bare = min(_seconds([python, "-c", "pass"]) for _ in range(self.times))
         return {"seconds": whole, "above_python": whole - bare}

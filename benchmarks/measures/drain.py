@@ -1,7 +1,7 @@
 """Draining a queue: a warm worker is frozen while its queue is filled, then timed until the last task has run.
 
-Figures: ``rate``, tasks a second; ``cpu`` and ``broker``, microseconds of the worker's processes and of the broker's a task,
-and ``cost``, both together; ``pss``, MB of the worker's processes at the end; ``twice`` and ``lost``, tasks.
+Figures: ``rate``, tasks a second; ``cpu`` and ``broker``, microseconds a task of the worker's processes and of the
+broker's, and ``cost``, both together; ``pss``, MB of the worker's processes at the end; ``twice`` and ``lost``, tasks.
 """
 
 from __future__ import annotations
@@ -73,6 +73,6 @@ class Drain:
             "seconds": ran.last - released,
             "cpu": processes.cpu_seconds(members) - cpu,
             "broker": stage.bench.broker_cpu(stage.contender) - broker,
-            "twice": max(0, ran.count - wanted),
+            "twice": max(0, ran.tasks - wanted),
             "lost": wanted - stage.expected,
         }

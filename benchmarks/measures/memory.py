@@ -1,7 +1,6 @@
 """The memory of a worker's processes, what they share counted once (PSS), in MB.
 
-Figures: ``pss``, of a worker that has nothing to do; ``grown``, what more it takes once ``delayed`` tasks wait for their
-hour.
+Figures: ``pss``, of a worker that has nothing to do; ``grown``, what more it takes once ``delayed`` tasks wait.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ TAKE_IN = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Weigh a worker that every executor of has run a task; ``delayed`` tasks are sent then, and it is weighed again."""
+    """Weigh a worker whose every executor has run a task; and again with ``delayed`` tasks, due in an hour."""
 
     delayed: int = 0
     rest: float = REST

@@ -40,5 +40,5 @@ ROW = Row(
         ),
     ),
     shown=("seconds", "above_python"),
-    note="`import celery` alone imports next to nothing: names are imported at their first use. Python itself is in `seconds`.",
+    note="`import celery` alone imports next to nothing: each name at its first use. Python itself is in the seconds.",
 )

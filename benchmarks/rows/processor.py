@@ -26,5 +26,5 @@ ROW = Row(
         Target(ours=OURS, against=IDEAL, must=0.9, aim=0.97, what="1,000 tasks of 5 ms, of a perfect use of 2 cores"),
     ),
     shown=("rate", "cpu", "broker", "twice", "lost"),
-    note="The tasks are as long as 5 ms of the machine's best; the two processes run them as fast as it does in that round.",
+    note="5 ms are those of the machine at its best; the two processes run the tasks as it is in that round.",
 )

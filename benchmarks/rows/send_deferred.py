@@ -25,5 +25,5 @@ ROW = Row(
         Target(ours=OURS_CLASSIC, against=CELERY, must=3, aim=4, what="the same, classic queue"),
     ),
     shown=("rate", "cpu", "broker"),
-    note="celeriac's rate counts until `app.flush()` has returned: all is confirmed. The others never hear of a confirm.",
+    note="celeriac's clock stops when `app.flush()` has returned: all is confirmed. The others hear of no confirm.",
 )

@@ -1,7 +1,7 @@
 """celeriac, with its defaults but for what `SETTINGS` says.
 
-``queue``: the default queue's name; ``app``: settings of the App; ``task``: options of every task; ``queues``: so many queues, named and used in turn;
-``ballast``: MB of data that the module holds, as an app with large libraries does.
+``queue``: the default queue's name; ``app``: settings of the App; ``task``: options of every task; ``queues``: so many
+more queues, used in turn; ``ballast``: MB of data that the module holds, as an app with large libraries does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Celery 5, with its defaults but for what `SETTINGS` says.
 
-``conf``: settings of the app; ``queue``: the default queue's name; ``results``: send results; ``ballast``: as celeriac's.
+``conf``: settings of the app; ``queue``: the default queue's name; ``results``: send them; ``ballast``: as celeriac's.
 """
 
 from __future__ import annotations

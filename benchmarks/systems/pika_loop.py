@@ -1,7 +1,8 @@
-"""No task queue: pika alone. ``worker`` consumes and acknowledges in a loop, every message a task done; as a producer it
-publishes a message of a task's size, persistent, and waits for its confirm.
+"""No task queue: pika alone.
 
-``queue``, ``type``: name and type of the queue; ``prefetch``; ``connection``: ``asyncio`` or ``blocking`` to consume with.
+``consume`` acknowledges in a loop, every message a task done; everything else publishes messages of a task's size. In
+`SETTINGS`: ``queue`` and ``type``, of the queue; ``prefetch``; ``connection``: ``asyncio`` or ``blocking``, to consume
+with; ``confirmed``: wait for the confirm of each message before the next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pika
@@ -18,6 +19,9 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from benchmarks.systems.producer import produce
 from benchmarks.systems.settings import SETTINGS, URL, named
 from benchmarks.ticks import tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUEUE, ARGUMENTS = named(SETTINGS["queue"]), {"x-queue-type": SETTINGS["type"]}
 BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
@@ -78,46 +82,29 @@ def consume_asyncio() -> None:
     loop.run_forever()
 
 
-class Confirmed:
-    """Publishes one by one, each confirmed and mandatory."""
+def publishing(*, confirmed: bool) -> tuple[Callable[[], None], Callable[[str, int], None]]:
+    """Return what opens a channel, and what publishes on it."""
+    channels: list[Any] = []
 
-    def __init__(self) -> None:
-        """Open nothing."""
-        self._channel: Any = None
+    def opened() -> None:
+        channel = pika.BlockingConnection(PARAMETERS).channel()
+        channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
+        if confirmed:
+            channel.confirm_delivery()
+        channels.append(channel)
 
-    def open(self) -> None:
-        self._channel = pika.BlockingConnection(PARAMETERS).channel()
-        self._channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
-        self._channel.confirm_delivery()
-
-    def one(self, _kind: str, n: int) -> None:
+    def publish(_kind: str, n: int) -> None:
+        (channel,) = channels
         for _ in range(n):
-            self._channel.basic_publish("", QUEUE, BODY, properties(), mandatory=True)
+            channel.basic_publish("", QUEUE, BODY, properties(), mandatory=confirmed)
+        channel.queue_declare(QUEUE, passive=True)  # answered after all that was written before it
 
-
-class Pipelined:
-    """Publishes without waiting for confirms, to fill the queue quickly; returns when the broker has it all."""
-
-    def __init__(self) -> None:
-        """Open nothing."""
-        self._channel: Any = None
-
-    def open(self) -> None:
-        self._channel = pika.BlockingConnection(PARAMETERS).channel()
-        self._channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
-
-    def bulk(self, _kind: str, n: int) -> None:
-        for _ in range(n):
-            self._channel.basic_publish("", QUEUE, BODY, properties())
-        self._channel.queue_declare(QUEUE, passive=True)  # answered after all that was written before it
+    return opened, publish
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "consume":
         (consume_asyncio if SETTINGS["connection"] == "asyncio" else consume_blocking)()
-    elif sys.argv[1] == "one":
-        confirmed = Confirmed()
-        produce({"one": confirmed.one}, opened=confirmed.open)
     else:
-        pipelined = Pipelined()
-        produce({"one": pipelined.bulk, "bulk": pipelined.bulk}, opened=pipelined.open)
+        open_channel, send = publishing(confirmed=SETTINGS["confirmed"])
+        produce({"one": send, "bulk": send}, opened=open_channel)

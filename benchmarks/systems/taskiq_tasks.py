@@ -1,7 +1,7 @@
 """Taskiq, with its defaults but for what `SETTINGS` says.
 
-``broker``: ``amqp`` or ``stream``; ``prefetch``: of RabbitMQ's channel; ``results``: keep them in Redis; ``poll``: seconds
-between two looks for a result; ``delay``: declare the queue of delayed messages.
+``broker``: ``amqp`` or ``stream``; ``prefetch``: of RabbitMQ's channel; ``results``: keep them in Redis; ``poll``:
+seconds between two looks for a result.
 """
 
 from __future__ import annotations
