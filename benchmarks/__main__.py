@@ -21,7 +21,7 @@ from benchmarks.report import markdown, write_between_markers
 from benchmarks.results import Results
 from benchmarks.rows import NAMES, rows
 from benchmarks.run import plan, run
-from benchmarks.servers import RabbitMQ, Redis, redis_missing
+from benchmarks.servers import RabbitMQ, Redis
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -41,19 +41,20 @@ def main() -> int:
 
 
 def _measured(options: argparse.Namespace) -> Results:
-    rabbitmq, redis = RabbitMQ(options.rabbitmq), None if redis_missing() else Redis()
     results = Results(file=options.json)
-    peers = {*options.peers.split(","), BARE}
     chosen = rows(tuple(name for name in NAMES if name in options.rows))
-    steps = plan(chosen, options.rounds, peers, results)
-    servers: list[RabbitMQ | Redis] = [rabbitmq, *([redis] if redis else [])]
+    steps = plan(chosen, options.rounds, {*options.peers, BARE}, results)
+    brokers = {broker for step in steps for broker in (step.contender.broker, step.contender.results_broker)}
+    rabbitmq = RabbitMQ(options.rabbitmq) if brokers & {"rabbitmq", "rpc"} else None
+    redis = Redis() if "redis" in brokers else None
+    servers = [server for server in (rabbitmq, redis) if server is not None]
     try:
         for server in servers:
             server.start()
         used = dict.fromkeys(step.contender.peer for step in steps if step.contender.peer != BARE)
         results.about = {
             **machine.described(),
-            "brokers": ", ".join(server.version for server in servers),
+            "brokers": [server.version for server in servers],
             "versions": [versions_of(peer) for peer in used],
             "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
             "rounds": options.rounds,
@@ -68,6 +69,9 @@ def _measured(options: argparse.Namespace) -> Results:
 
 
 def _options() -> argparse.Namespace:
+    def split(text: str) -> list[str]:
+        return [name for name in text.split(",") if name]
+
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -87,8 +91,8 @@ def _options() -> argparse.Namespace:
     add("--table", action="store_true", help="write the table into docs/performance.md")
     add("--from", dest="shown", type=Path, metavar="FILE", help="measure nothing: show what was kept there")
     options = parser.parse_args()
-    options.rows = options.rows.split(",")
-    for what, given, known in (("peer", options.peers.split(","), peers), ("row", options.rows, NAMES)):
+    options.rows, options.peers = split(options.rows), split(options.peers)
+    for what, given, known in (("peer", options.peers, peers), ("row", options.rows, NAMES)):
         if unknown := set(given) - set(known):
             parser.error(f"no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if options.quick and options.table:

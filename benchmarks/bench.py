@@ -51,13 +51,13 @@ class Bench:
     """What a run has.
 
     Attributes:
-        rabbitmq: its virtual host.
-        redis: its server; ``None`` where there is none.
+        rabbitmq: its virtual host; ``None`` where no contender needs one.
+        redis: its server, likewise.
         spins: how often `bodies.spin` goes round in 5 ms.
         quick: figures are not wanted, only to see that everything works.
     """
 
-    rabbitmq: RabbitMQ
+    rabbitmq: RabbitMQ | None
     redis: Redis | None
     spins: int
     quick: bool = False
@@ -76,7 +76,7 @@ class Bench:
                 raise BenchError(f"{error} {(said or '')[-LOG_SHOWN:]} {stage.log()}") from error
             finally:
                 stage.close()
-                if contender.broker == "rabbitmq":
+                if self.rabbitmq is not None and contender.queues:
                     self.rabbitmq.clean(name.format(stage.run) for name in contender.queues)
 
     def broker_cpu(self, contender: Contender) -> float:

@@ -70,7 +70,7 @@ def shown(value: float) -> str:
 
 def _about(results: Results) -> Iterator[str]:
     about = results.about
-    yield f"- **Machine**: {about['machine']}; {about['system']}; {about['brokers']}"
+    yield f"- **Machine**: {'; '.join([about['machine'], about['system'], *about['brokers']])}"
     yield f"- **Versions**: {'; '.join(about['versions'])}"
     yield f"- **Date**: {about['date']}; medians of {about['rounds']} interleaved rounds"
     yield f"- **Command**: `{about['command']}`"
