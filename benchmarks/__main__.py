@@ -30,7 +30,7 @@ def main() -> int:
     """Run the rounds, and show what came out."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends us, our workers and servers end too
-    results = Results.load(options.shown) if options.shown else _measured(options)
+    results = Results.load(*options.shown) if options.shown else _measured(options)
     text = markdown(results)
     print(text)
     if options.plot:
@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="keep every measurement there, as it comes")
     add("--plot", type=Path, metavar="FILE.png", help="draw there how far each figure is from its target")
     add("--table", action="store_true", help="write the table into docs/performance.md")
-    add("--from", dest="shown", type=Path, metavar="FILE", help="measure nothing: show what was kept there")
+    add("--from", dest="shown", type=Path, nargs="+", metavar="FILE", help="measure nothing: show what was kept there")
     options = parser.parse_args()
     options.rows, options.peers = split(options.rows), split(options.peers)
     for what, given, known in (("peer", options.peers, peers), ("row", options.rows, NAMES)):

@@ -64,11 +64,9 @@ class Bench:
 
     @contextlib.contextmanager
     def stage(self, contender: Contender) -> Iterator[Stage]:
-        """Give one measurement a folder and clean brokers; end what it started, and clean up after it."""
+        """Give one measurement a folder; end what it started, and leave nothing of it in the brokers."""
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             stage = Stage(self, contender, Path(folder))
-            if self.redis is not None:
-                self.redis.clean()
             try:
                 yield stage
             except (subprocess.SubprocessError, OSError) as error:
@@ -76,6 +74,8 @@ class Bench:
                 raise BenchError(f"{error} {(said or '')[-LOG_SHOWN:]} {stage.log()}") from error
             finally:
                 stage.close()
+                if self.redis is not None:
+                    self.redis.clean()
                 if self.rabbitmq is not None and contender.queues:
                     self.rabbitmq.clean(name.format(stage.run) for name in contender.queues)
 

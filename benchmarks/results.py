@@ -47,10 +47,21 @@ class Results:
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, file: Path) -> Results:
-        """Return what a run has kept."""
-        kept = json.loads(file.read_text())
-        return cls(kept["about"], None, kept["runs"], kept["left_out"])
+    def load(cls, *files: Path) -> Results:
+        """Return what a run has kept, or several runs of different rows.
+
+        Raises:
+            ValueError: two of them have the same row, whose rounds would not be of one run.
+        """
+        merged = cls()
+        for file in files:
+            kept = json.loads(file.read_text())
+            if again := {run["row"] for run in kept["runs"]} & {run["row"] for run in merged.runs}:
+                raise ValueError(f"{file} has rows that another file has too: {', '.join(sorted(again))}")
+            merged.about = _merged(merged.about, kept["about"]) if merged.about else kept["about"]
+            merged.runs += kept["runs"]
+            merged.left_out.update(kept["left_out"])
+        return merged
 
     def save(self) -> None:
         """Keep it."""
@@ -102,3 +113,15 @@ class Results:
 
     def _of(self, row: str, contender: str) -> list[dict[str, Any]]:
         return [run for run in self.runs if run["row"] == row and run["contender"] == contender]
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what two runs on one machine say of themselves."""
+    return {
+        **one,
+        "brokers": list(dict.fromkeys([*one["brokers"], *other["brokers"]])),
+        "versions": list(dict.fromkeys([*one["versions"], *other["versions"]])),
+        "command": f"{one['command']}; {other['command']}",
+        "rounds": min(one["rounds"], other["rounds"]),
+        "quick": one["quick"] or other["quick"],
+    }

@@ -22,6 +22,7 @@ def results(tmp_path):
         "date": "2030-01-01 00:00 UTC",
         "command": "python -m benchmarks",
         "rounds": 3,
+        "quick": False,
     }
     made = Results(about=about, file=tmp_path / "results.json")
     for number, (ours, theirs) in enumerate([(50.0, 100.0), (60.0, 100.0), (300.0, 400.0)]):
@@ -66,6 +67,16 @@ def test_what_was_kept_is_read_again(results):
     again = Results.load(results.file)
     assert again.ratio(ROW, TARGET) == results.ratio(ROW, TARGET)
     assert markdown(again) == markdown(results)
+
+
+def test_runs_of_different_rows_are_shown_together(results, tmp_path):
+    other = Results(about={**results.about, "rounds": 5}, file=tmp_path / "other.json")
+    other.add("start", OURS, 0, {"seconds": 1.0}, 0.1)
+    both = Results.load(results.file, other.file)
+    assert both.rows == ["start", ROW]
+    assert both.about["rounds"] == 3
+    with pytest.raises(ValueError, match="rows that another file has too: idle"):
+        Results.load(results.file, results.file)
 
 
 def test_the_report_names_the_ratio_the_goals_and_who_was_left_out(results):
