@@ -1,134 +1,103 @@
-"""``python -m benchmarks``: our enqueue and drain rates beside those of peers, on RabbitMQ, in one interleaved run.
+"""``python -m benchmarks``: celeriac beside other task queues, measured in one interleaved run on one machine.
 
-With ``--peers none --url nats://localhost --broker-process nats-server`` ours alone, on any broker that is plugged in.
-
-Every peer lives in an environment of its own under ``.bench/`` (made at the first run) and is started by its own
-command. Compare ratios within a run, never figures of different runs.
+Every peer lives in an environment of its own under ``.bench/``, made at the first run, and is started by its own
+command. Compare ratios within a run, never figures of different runs. How it measures, and how
+to read it: docs/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
+import shlex
+import signal
 import sys
 from pathlib import Path
 
-from benchmarks.run import ROOT, Row, Variant, measure
+from benchmarks import machine
+from benchmarks.bench import Bench
+from benchmarks.environments import BARE, OURS, PEERS, ROOT, versions_of
+from benchmarks.plot import plot
+from benchmarks.report import markdown, write_between_markers
+from benchmarks.results import Results
+from benchmarks.rows import NAMES, rows
+from benchmarks.run import plan, run
+from benchmarks.servers import RabbitMQ, Redis
 
-ENVIRONMENTS = ROOT / ".bench"
-REFERENCE = "celery prefork"
-CELERY = "celery==5.7.0"
-
-
-def _python_of(peer: str, requirement: str) -> Path:
-    python = ENVIRONMENTS / peer / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENTS / peer)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", requirement], check=True)
-    return python
-
-
-def _variants(url: str, peers: set[str]) -> list[Variant]:
-    ours = "benchmarks.systems.celeriac_tasks"
-    worker = ("celeriac", "-A", ours, "worker", "-c", "2", "-l", "WARNING")
-    url_of_ours = f"{url}?heartbeat=300"  # a frozen worker answers no heartbeat; Celery's default is 120 s
-    own = {
-        "python": Path(sys.executable),
-        "module": ours,
-        "worker": worker,
-        "url": url_of_ours,
-        "confirms": "on, mandatory",
-    }
-    found = []
-    kind = "quorum" if url.startswith("amqp") else url.partition(":")[0]
-    if "celery" in peers:
-        module = "benchmarks.systems.celery_tasks"
-        celery = {
-            "python": _python_of("celery", CELERY),
-            "module": module,
-            "worker": ("celery", "-A", module, "worker", "-P", "prefork", "-c", "2", "-l", "WARNING"),
-            "url": url,
-            "confirms": "off",
-        }
-        found.append(Variant(name=REFERENCE, queue="classic", results=False, **celery))
-    found += [
-        Variant(name="celeriac", queue=kind, results=False, **own),
-        Variant(name="celeriac, results", queue=kind, results=True, **own),
-        Variant(name="celeriac, bulk", queue=kind, results=False, enqueue="bulk", **own),
-    ]
-    return found
+PAGE = ROOT / "docs" / "performance.md"
 
 
 def main() -> int:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--peers", default="celery", help="comma-separated: celery; or none")
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", default=os.environ.get("CELERIAC_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/"))
-    parser.add_argument("--broker-process", default="beam.smp", help="whose processor time the broker's is")
-    parser.add_argument("--json", type=Path, help="write every row to this file")
+    """Run the rounds, and show what came out."""
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends us, our workers and servers end too
+    results = Results.load(*options.shown) if options.shown else _measured(options)
+    text = markdown(results)
+    print(text)
+    if options.plot:
+        plot(results, options.plot)
+    if options.table:
+        write_between_markers(PAGE, text)
+    return int(any("error" in each for each in results.runs))
+
+
+def _measured(options: argparse.Namespace) -> Results:
+    results = Results(file=options.json)
+    chosen = rows(tuple(name for name in NAMES if name in options.rows))
+    steps = plan(chosen, options.rounds, {*options.peers, BARE}, results)
+    brokers = {broker for step in steps for broker in (step.contender.broker, step.contender.results_broker)}
+    rabbitmq = RabbitMQ(options.rabbitmq) if brokers & {"rabbitmq", "rpc"} else None
+    redis = Redis() if "redis" in brokers else None
+    servers = [server for server in (rabbitmq, redis) if server is not None]
+    try:
+        for server in servers:
+            server.start()
+        used = dict.fromkeys(step.contender.peer for step in steps if step.contender.peer != BARE)
+        results.about = {
+            **machine.described(),
+            "brokers": [server.version for server in servers],
+            "versions": [versions_of(peer) for peer in used],
+            "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+            "rounds": options.rounds,
+            "quick": options.quick,
+        }
+        bench = Bench(rabbitmq=rabbitmq, redis=redis, spins=machine.calibrate(), quick=options.quick)
+        run(bench, steps, results)
+    finally:
+        for server in servers:
+            server.stop()
+    return results
+
+
+def _options() -> argparse.Namespace:
+    def split(text: str) -> list[str]:
+        return [name for name in text.split(",") if name]
+
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    peers = [peer for peer in PEERS if peer not in {OURS, BARE}]
+    add = parser.add_argument
+    add("--peers", default=",".join(peers), help=f"beside whom, with commas between: {', '.join(peers)} (all)")
+    add("--rows", default=",".join(NAMES), help=f"what, with commas between: {', '.join(NAMES)} (all)")
+    add("--rounds", type=int, default=5, help="how often everything is measured (5)")
+    add("--quick", action="store_true", help="few tasks: to see that everything works; the figures mean nothing")
+    add(
+        "--rabbitmq",
+        metavar="URL",
+        help="a virtual host of its own, in which queues are deleted (by default one is made)",
+    )
+    add("--json", type=Path, metavar="FILE", help="keep every measurement there, as it comes")
+    add("--plot", type=Path, metavar="FILE.png", help="draw there how far each figure is from its target")
+    add("--table", action="store_true", help="write the table into docs/performance.md")
+    add("--from", dest="shown", type=Path, nargs="+", metavar="FILE", help="measure nothing: show what was kept there")
     options = parser.parse_args()
-    variants = _variants(options.url, set(options.peers.split(",")))
-    rows: list[Row] = []
-    for number in range(options.rounds):
-        for variant in variants:
-            print(f"round {number + 1} of {options.rounds}: {variant.name}", file=sys.stderr, flush=True)
-            rows.append(measure(variant, options.tasks, options.broker_process))
-    if options.json:
-        options.json.write_text(json.dumps([row.as_dict() for row in rows], indent=1))
-    _print(variants, rows)
-    return 0
-
-
-def _print(variants: list[Variant], rows: list[Row]) -> None:
-    head = (
-        "system",
-        "queue",
-        "results",
-        "confirms",
-        "enqueue/s",
-        "x",
-        "drain/s",
-        "x",
-        "CPU us",
-        "broker us",
-        "start s",
-    )
-    table = [head]
-    reference = [row for row in rows if row.variant == REFERENCE] or [row for row in rows if row.variant == "celeriac"]
-    for variant in variants:
-        own = [row for row in rows if row.variant == variant.name]
-        table.append(
-            (
-                variant.name,
-                variant.queue,
-                "sent" if variant.results else "ignored",
-                variant.confirms,
-                f"{_median(own, 'enqueue_rate'):,.0f}",
-                f"{_median(own, 'enqueue_rate') / _median(reference, 'enqueue_rate'):.2f}",
-                f"{_median(own, 'drain_rate'):,.0f}",
-                f"{_median(own, 'drain_rate') / _median(reference, 'drain_rate'):.2f}",
-                f"{_median(own, 'worker_cpu'):,.0f}",
-                f"{_median(own, 'broker_cpu'):,.0f}",
-                f"{_median(own, 'start'):.2f}",
-            )
-        )
-    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-    twice = {row.variant: row.ran - row.tasks - 1 for row in rows if row.ran != row.tasks + 1}
-    print(
-        f"medians of {len(rows) // len(variants)} rounds; ratios to {reference[0].variant}; "
-        f"run twice: {twice or 'none'}"
-    )
-
-
-def _median(rows: list[Row], name: str) -> float:
-    return statistics.median(getattr(row, name) for row in rows)
+    options.rows, options.peers = split(options.rows), split(options.peers)
+    for what, given, known in (("peer", options.peers, peers), ("row", options.rows, NAMES)):
+        if unknown := set(given) - set(known):
+            parser.error(f"no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if options.quick and options.table:
+        parser.error("the figures of --quick mean nothing, and are written into no page")
+    return options
 
 
 if __name__ == "__main__":

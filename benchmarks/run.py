@@ -1,147 +1,99 @@
-"""One measurement: a warm worker is frozen while its queue is filled, then timed until the last task has run."""
+"""A run: rounds over all rows and contenders in turn, so that whatever else the machine does meets all of them."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from benchmarks import processes, ticks
+from benchmarks import machine
+from benchmarks.bench import BenchError
+from benchmarks.environments import OURS, python_of
+from benchmarks.servers import redis_missing
 
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 120.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from benchmarks.bench import Bench
+    from benchmarks.model import Contender, Figures, Row
+    from benchmarks.results import Results
+
+USUAL = 15.0  # seconds of a measurement that was not made before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One system with one configuration; the fields after ``worker`` say what its row must tell."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One measurement to be made."""
 
+    round: int
     name: str
-    python: Path
-    module: str
-    worker: tuple[str, ...]
-    url: str
-    queue: str
-    results: bool
-    confirms: str
-    enqueue: str = "one"
-    environment: tuple[tuple[str, str], ...] = ()
+    row: Row
+    contender: Contender
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What one run measured; rates are tasks a second, CPU is microseconds a task."""
-
-    variant: str
-    tasks: int
-    ran: int
-    enqueue_rate: float
-    drain_rate: float
-    worker_cpu: float
-    broker_cpu: float
-    start: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
-
-
-def measure(variant: Variant, tasks: int, broker_process: str) -> Row:
-    """Measure one variant once; the broker is every process of that name."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        file = Path(folder) / "ticks"
-        ticks.create(file)
-        environment = {
-            **os.environ,
-            **dict(variant.environment),
-            "PYTHONPATH": str(ROOT),
-            "BENCH_URL": variant.url,
-            "BENCH_RESULTS": "1" if variant.results else "0",
-            ticks.VARIABLE: str(file),
-        }
-        with (Path(folder) / "worker.log").open("w+") as log:
-            began = time.time()
-            worker = subprocess.Popen(
-                [str(variant.python), "-m", *variant.worker],
-                env=environment,
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            try:
-                return _drained(variant, tasks, worker, environment, file, began, broker_process)
-            except TimeoutError:
-                log.seek(0)
-                sys.stderr.write(log.read()[-4000:])
+    def measured(self, bench: Bench) -> Figures:
+        """Make it; once more if it fails, as a machine may be disturbed."""
+        measure = self.contender.measure or self.row.measure
+        if bench.quick:
+            measure = measure.quick()
+        try:
+            return measure(bench, self.contender)
+        except BenchError as error:
+            if bench.quick:
                 raise
-            finally:
-                members = processes.tree(worker.pid)
-                worker.terminate()
-                try:
-                    worker.wait(10)
-                except subprocess.TimeoutExpired:
-                    processes.send(members, signal.SIGKILL)
+            _say(f"    once more, as it failed: {error}")
+            return measure(bench, self.contender)
 
 
-def _drained(
-    variant: Variant,
-    tasks: int,
-    worker: subprocess.Popen[bytes],
-    environment: dict[str, str],
-    file: Path,
-    began: float,
-    broker_process: str,
-) -> Row:
-    _fill(variant, 20, environment)
-    _until(file, 21, worker)
-    start = ticks.read(file)[2] - began
-    warm = 21
-    while ticks.read(file)[1] < 2 and warm < 2000:  # until both executors have run one  # noqa: PLR2004
-        _fill(variant, 20, environment)
-        warm += 21
-        _until(file, warm, worker)
-    members = processes.tree(worker.pid)
-    processes.send(members, signal.SIGSTOP)
-    try:
-        enqueue = _fill(variant, tasks, environment)
-    finally:
-        before = processes.cpu_seconds(members)
-        broker = processes.named(broker_process)
-        broker_before = processes.cpu_seconds(broker)
-        released = time.time()
-        processes.send(members, signal.SIGCONT)
-    goal = warm + tasks + 1
-    _until(file, goal, worker)
-    ran, _, last = ticks.read(file)
-    return Row(
-        variant=variant.name,
-        tasks=tasks,
-        ran=ran - warm,
-        enqueue_rate=tasks / enqueue,
-        drain_rate=tasks / (last - released),
-        worker_cpu=(processes.cpu_seconds(members) - before) / tasks * 1e6,
-        broker_cpu=(processes.cpu_seconds(broker) - broker_before) / tasks * 1e6,
-        start=start,
-    )
+def plan(rows: Mapping[str, Row], rounds: int, peers: set[str], results: Results) -> list[Step]:
+    """Return every measurement in its order; what cannot be made is written down with its reason."""
+    steps = []
+    for name, row in rows.items():
+        for contender in row.contenders:
+            reason = _left_out(contender, peers)
+            if reason is None:
+                python_of(contender.peer)
+                steps += [Step(number, name, row, contender) for number in range(rounds)]
+            else:
+                results.leave_out(name, contender.name, reason)
+    return sorted(steps, key=lambda step: step.round)
 
 
-def _fill(variant: Variant, n: int, environment: dict[str, str]) -> float:
-    """Send ``n`` tasks, and one before them; return the seconds that the ``n`` took."""
-    command = [str(variant.python), "-m", variant.module, variant.enqueue, str(n)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE)
-    return float(done.stdout.split()[-1])
+def run(bench: Bench, steps: list[Step], results: Results) -> None:
+    """Make the measurements, and keep each as it comes."""
+    took: dict[tuple[str, str], float] = {}
+    for number, step in enumerate(steps):
+        left = sum(took.get((each.name, each.contender.name), USUAL) for each in steps[number:])
+        begin = time.monotonic()
+        try:
+            figures = step.measured(bench)
+        except Exception as error:  # noqa: BLE001 - one that fails, however, must not cost the hours of the others
+            results.fail(step.name, step.contender.name, step.round, f"{type(error).__name__}: {error}")
+            said = f"FAILED: {type(error).__name__}: {error}"
+        else:
+            results.add(step.name, step.contender.name, step.round, figures, machine.load())
+            said = ", ".join(_shown(step.row, figures))
+        took[step.name, step.contender.name] = time.monotonic() - begin
+        _say(
+            f"[{number + 1:>3}/{len(steps)}, {left / 60:.0f} min left] round {step.round + 1}, {step.name}: "
+            f"{step.contender.name}: {said}"
+        )
 
 
-def _until(file: Path, goal: int, worker: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while ticks.read(file)[0] < goal:
-        if worker.poll() is not None or time.monotonic() > deadline:
-            raise TimeoutError(f"{ticks.read(file)[0]} of {goal} tasks ran; the worker says:")
-        time.sleep(0.01)
+def _left_out(contender: Contender, peers: set[str]) -> str | None:
+    """Return why a contender is not measured, if it is not."""
+    if contender.peer != OURS and contender.peer not in peers:
+        return f"--peers does not name {contender.peer}"
+    if "redis" in {contender.broker, contender.results_broker} and (reason := redis_missing()):
+        return reason
+    return contender.missing() if contender.missing else None
+
+
+def _shown(row: Row, figures: Figures) -> Iterator[str]:
+    for name in row.shown:
+        if name in figures:
+            yield f"{name} {figures[name]:,.4g}" if figures[name] < 1000 else f"{name} {figures[name]:,.0f}"  # noqa: PLR2004
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

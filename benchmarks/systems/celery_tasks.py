@@ -1,26 +1,42 @@
-"""Celery 5, with its defaults but for what the environment says."""
+"""Celery 5, with its defaults but for what `SETTINGS` says.
+
+``conf``: settings of the app; ``queue``: the default queue's name; ``results``: send them; ``ballast``: as celeriac's.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-
 from celery import Celery
 
-from benchmarks.systems.producer import produce
-from benchmarks.ticks import tick
+from benchmarks.systems import bodies
+from benchmarks.systems.producer import produce, timed
+from benchmarks.systems.settings import RESULTS_URL, SETTINGS, URL, named
 
-app = Celery(
-    "bench", broker=os.environ["BENCH_URL"], backend="rpc://" if os.environ.get("BENCH_RESULTS") == "1" else None
-)
-app.conf.task_default_queue = "bench_celery"
+BALLAST = [str(number) * 8 for number in range(SETTINGS.get("ballast", 0) * 10_000)]
+results = SETTINGS.get("results", False)
+
+app = Celery("bench", broker=URL, backend=RESULTS_URL if results else None)
+app.conf.task_default_queue = named(SETTINGS["queue"])
 app.conf.broker_connection_retry_on_startup = True
+app.conf.update(SETTINGS.get("conf", {}))
+kinds = {"noop": bodies.noop, "sleep": bodies.sleep, "spin": bodies.spin}
+tasks = {kind: app.task(name=kind, ignore_result=not results)(body) for kind, body in kinds.items()}
+tasks["echo"] = app.task(name="echo", ignore_result=False)(bodies.echo)
 
 
-@app.task(name="noop", ignore_result=os.environ.get("BENCH_RESULTS") != "1")
-def noop() -> None:
-    tick()
+def one(kind: str, n: int) -> None:
+    delay = tasks[kind].delay
+    for _ in range(n):
+        delay()
+
+
+def delayed(kind: str, n: int) -> None:
+    for _ in range(n):
+        tasks[kind].apply_async(countdown=3600)
+
+
+def round_trips(kind: str, n: int) -> list[float]:
+    return timed(lambda number: tasks[kind].delay(number).get(timeout=10), n)
 
 
 if __name__ == "__main__":
-    produce(sys.argv, noop.delay, None)
+    produce({"one": one, "delayed": delayed, "round_trips": round_trips}, closed=app.close)

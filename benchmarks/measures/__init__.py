@@ -1,0 +1,1 @@
+"""How figures come about: one class a file, named by what it measures."""
