@@ -18,7 +18,7 @@ def add(x: int, y: int) -> int:
 
 
 @app.task
-def note(path: str, number: int) -> int:
+def note(path: str, number: int | str) -> int | str:
     """Leave a line in a file, so that a test can count runs."""
     with Path(path).open("a") as file:
         file.write(f"{number}\n")

@@ -362,13 +362,17 @@ class AmqpConsumer(Consumer):
     # -- what others do to our queues
 
     async def _watch_queues(self) -> None:
-        """Look at the pause flags on every signal, and every 30 seconds, for a signal may be missed."""
+        """Look at the pause flags on every signal, and every 30 seconds, for a signal may be missed.
+
+        Delayed messages that had lost their queue have another try then.
+        """
         async with listening(self._transport.control, QUEUES_TOPIC) as signals:
             while True:
                 for window in self._windows:
                     window.paused = await self._transport.pauses.is_paused(window.queue)
                     if not self._stopped:
                         await self._adjust(window)
+                await self._transport.send_lost()
                 for body in await signals.all_within(INTERVAL):
                     told = json.loads(body)
                     if told["event"] == "deleted" and told["queue"] in self._by_queue:

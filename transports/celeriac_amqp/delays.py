@@ -50,7 +50,6 @@ LONGEST = timedelta(seconds=2**LEVELS - 1)
 PREFIX = "celeriac_delayed_"
 DELIVERY = PREFIX + "due"
 AT_ONCE = 200
-MOST_SENT = 5_000  # when a queue is declared, so that a long line for others makes nobody wait long
 LOST = PREFIX + "lost"
 
 
@@ -104,6 +103,7 @@ class Delays:
         self._making = asyncio.Lock()
         self._made = False
         self._bound: set[str] = set()
+        self._sending: asyncio.Task[None] | None = None
 
     def queues_of(self, message: Message) -> list[str] | None:
         """Return the queues that ``message`` is for, ``None`` if its exchange was not declared from here."""
@@ -136,7 +136,8 @@ class Delays:
     async def welcome(self, queues: Iterable[str]) -> None:
         """Bind queues that were declared, perhaps again after somebody had deleted them, and send what waits for them.
 
-        That delays cannot be had here is no reason not to declare a queue: whoever needs one is told.
+        That delays cannot be had here is no reason not to declare a queue: whoever needs one is told. What waits is
+        sent in the background: it may be a long line of others' messages.
         """
         try:
             async with self._making, self._control().scratch() as channel:
@@ -145,30 +146,52 @@ class Delays:
                     with suppress(Unsupported):  # a name that is too long
                         await channel.call("queue_bind", queue, DELIVERY, binding_key(queue))
                         self._bound.add(queue)
-                if waiting:
-                    await self._send_lost(channel, min(waiting, MOST_SENT))
         except ConnectionLost:
             raise
         except TransportError as error:
             logger.info("delayed messages may not find their queues: %s", error)
+        else:
+            if waiting and (self._sending is None or self._sending.done()):
+                self._sending = asyncio.get_running_loop().create_task(self._send_lost(waiting))
 
-    async def _send_lost(self, channel: Channel, count: int) -> None:
-        """Send on what had no queue when it fell due; what still has none goes to the end of the line it came from."""
+    async def close(self) -> None:
+        """Leave what has lost its queue where it is."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_lost(self, waiting: int) -> None:
+        """Send on what had no queue when it fell due, in the background, as long as some of it finds one now.
+
+        What still has none goes to the end of the line it came from, so that the next time begins with others.
+        """
+        try:
+            async with self._control().scratch() as channel:
+                while await self._send_some(channel, min(AT_ONCE, waiting)):
+                    answer = await channel.call("queue_declare", LOST, passive=True)
+                    before, waiting = waiting, int(answer.method.message_count)
+                    if not 0 < waiting < before:
+                        return
+        except TransportError as error:
+            logger.info("delayed messages wait on in %s: %s", LOST, error)
+
+    async def _send_some(self, channel: Channel, count: int) -> bool:
+        """Send on ``count`` of them; ``False`` if none were found, or confirmed: closing gives them back."""
+        taken = [await channel.get(LOST) for _ in range(count)]
+        found = [each for each in taken if each is not None]
+        if not found:
+            return False
         self._publisher.trust((DELIVERY,))
-        for start in range(0, count, AT_ONCE):
-            taken = [await channel.get(LOST) for _ in range(min(AT_ONCE, count - start))]
-            found = [each for each in taken if each is not None]
-            if not found:
-                return
-            again = [
-                Outgoing(index, "", DELIVERY, method.routing_key, body, properties, mandatory=True)
-                for index, (method, properties, body) in enumerate(found)
-            ]
-            receipts = await self._publisher.publish(again, len(again))
-            if not all(receipt.ok for receipt in receipts):
-                logger.warning("delayed messages wait on in %s, as they were not confirmed: %s", LOST, receipts[0])
-                return  # closing the channel gives them back
-            channel.raw.basic_ack(found[-1][0].delivery_tag, multiple=True)
+        again = [
+            Outgoing(index, "", DELIVERY, method.routing_key, body, properties, mandatory=True)
+            for index, (method, properties, body) in enumerate(found)
+        ]
+        receipts = await self._publisher.publish(again, len(again))
+        if not all(receipt.ok for receipt in receipts):
+            return False
+        channel.raw.basic_ack(found[-1][0].delivery_tag, multiple=True)
+        return True
 
     def forget(self, queue: str) -> None:
         """Take ``queue`` as not bound."""

@@ -88,6 +88,7 @@ class AmqpTransport(Transport):
         """Close both connections."""
         async with self._opening:
             session, self._in = self._in, None
+            await self._delays.close()
             await self._publisher.close()
             if session is not None:
                 await session.close()
@@ -117,6 +118,10 @@ class AmqpTransport(Transport):
         if topology.mode == "active":
             self._publisher.trust(exchange.name for exchange in topology.exchanges)
             await self._delays.welcome(queue.name for queue in topology.queues)
+
+    async def send_lost(self) -> None:
+        """Send delayed messages that had no queue when they fell due, if they have one now."""
+        await self._delays.welcome(())
 
     async def declare_again(self, queue: str) -> None:
         """Make ``queue`` once more, as it was declared: somebody deleted it."""

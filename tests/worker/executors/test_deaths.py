@@ -16,6 +16,7 @@ import pytest
 from celeriac.locator import Locator
 from celeriac.worker.job import Died, Failed, Interrupted, Succeeded
 
+PATIENCE = 20
 KILLED = "signal 9 (SIGKILL)"
 
 
@@ -252,8 +253,9 @@ async def test_stop_does_not_wait_for_a_stopped_nursery(trial, monkeypatch):
         assert gone(nursery)
 
 
-async def test_what_is_submitted_on_hearing_of_a_death_is_not_given_to_the_dead(trial):
-    async with trial(concurrency=2) as pool:
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_what_is_submitted_on_hearing_of_a_death_is_not_given_to_the_dead(trial, concurrency):
+    async with trial(concurrency=concurrency, ahead=1) as pool:
         followers = []
 
         def finished(job, outcome):
@@ -263,8 +265,13 @@ async def test_what_is_submitted_on_hearing_of_a_death_is_not_given_to_the_dead(
 
         tell = pool._finished
         object.__setattr__(pool.pool._calls, "finished", finished)
+        children = [os.pidfd_open(pid) for pid in pool.pool.pids]
         pool.submit("echo", 1)  # its end is among the last words of the child
         pool.submit("die")
+        await asyncio.sleep(0)
+        assert select.select(children, [], [], PATIENCE)[0], "nobody dies"  # meanwhile the loop reads nothing
+        for child in children:
+            os.close(child)
         await pool.until(lambda: followers and set(followers) <= set(pool.outcomes))
         assert all(isinstance(pool.outcomes[seq], Succeeded) for seq in followers)
 
