@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import pytest
 from pika import spec
 
 from celeriac.clock import SystemClock
-from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, PublishError
+from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, PublishError, QueueNotFound
 from celeriac.message import REQUEUE, Dead, DeadLetter, Settlement, SettleReceipt
 from celeriac.testing.conformance.case import eventually, unique
 from celeriac.testing.conformance.transport_case import ids, message_to, settled, take, take_all
@@ -298,5 +298,31 @@ def test_a_silent_peer_is_given_up_by_heartbeat(amqp_vhost) -> None:
         raw._heartbeat_checker._send_heartbeat_frame = lambda: None
         await asyncio.wait_for(lost.wait(), 9)
         await transport.close()
+
+    asyncio.run(body())
+
+
+def test_looking_into_queues_while_somebody_makes_them(amqp_vhost) -> None:
+    """RabbitMQ ends the connection of who asks a half-made quorum queue for a message."""
+    names = [unique("making") for _ in range(30)]
+
+    async def look(transport: AmqpTransport) -> None:
+        for name in names:
+            while True:
+                with suppress(QueueNotFound):
+                    assert not await transport.peek(name, 10)
+                    break
+
+    async def body() -> None:
+        async with opened(amqp_vhost) as (looking, _), opened(amqp_vhost) as (making, _):
+            looks = asyncio.ensure_future(look(looking))
+            try:
+                for name in names:
+                    await making.declare(Topology.of([Queue(name)]))
+                await looks
+            finally:
+                looks.cancel()
+                for name in names:
+                    await making.delete(name)
 
     asyncio.run(body())

@@ -280,10 +280,15 @@ class AmqpTransport(Transport):
         await self._tell_consumers(queue, "deleted")
 
     async def peek(self, queue: str, limit: int) -> Sequence[Message]:
-        """Take messages on a channel of their own, and give them back by closing it."""
+        """Take messages on a channel of their own, and give them back by closing it.
+
+        RabbitMQ 3.10 ends the whole connection (541) when a quorum queue that is being made is asked for a message; how
+        many it has, it can tell.
+        """
         found: list[Message] = []
         async with self.control().scratch() as channel:
-            while len(found) < limit:
+            answer = await channel.call("queue_declare", queue, passive=True)
+            while len(found) < min(limit, answer.method.message_count):
                 taken = await channel.get(queue)
                 if taken is None:
                     break
