@@ -11,17 +11,16 @@ what it calls back (a window's ``ring``, a listener) only schedules. The time co
 
 from __future__ import annotations
 
-import functools
 import itertools
-import threading
 from collections import deque
-from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import QueueNotFound, TopologyMismatch, Unroutable, Unsupported
 from celeriac.message import CONFIRMED, Dead, Delivery, Move, Outcome, Receipt, Requeue, SettleReceipt
 from celeriac.topology import DEFAULT_EXCHANGE, Topology, dead_queue
 from celeriac.transport_helpers import RoutingTable, dead_letter, first_missing, refuse_mismatch, refuse_unsupported
 from celeriac_memory.address import LONGEST_DELAY, capabilities
+from celeriac_memory.guarded import Guarded, locked, locked_or_late
 from celeriac_memory.headers import own_copy
 from celeriac_memory.queue import MemoryQueue, Window
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from celeriac.transport import Depth
     from celeriac_memory.queue import Held, Stored
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _window_ids = itertools.count(1)
 
 
@@ -45,46 +42,12 @@ class Token(NamedTuple):
     serial: int
 
 
-def _locked(method: Callable[Concatenate[Broker, P], R]) -> Callable[Concatenate[Broker, P], R]:
-    @functools.wraps(method)
-    def one_at_a_time(self: Broker, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock:
-            self._inside = threading.get_ident()
-            try:
-                return method(self, *args, **kwargs)
-            finally:
-                self._inside = 0
-                while self._late:
-                    self._late.popleft()()
-
-    return one_at_a_time
-
-
-def _locked_or_late(method: Callable[Concatenate[Broker, P], None]) -> Callable[Concatenate[Broker, P], None]:
-    """Lock as `_locked`; from within an operation of this thread, wait for its end.
-
-    That is where a destructor may call: the garbage collector runs whenever it likes, and ends what was abandoned.
-    """
-    locked = _locked(method)
-
-    @functools.wraps(method)
-    def now_or_after(self: Broker, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self._inside == threading.get_ident():
-            self._late.append(functools.partial(method, self, *args, **kwargs))
-        else:
-            locked(self, *args, **kwargs)
-
-    return now_or_after
-
-
-class Broker:
+class Broker(Guarded):
     """Queues, exchanges, consumers, listeners and revocations of one name."""
 
     def __init__(self) -> None:
         """Start with nothing declared."""
-        self._lock = threading.Lock()
-        self._inside = 0  # the thread that has the lock
-        self._late: deque[Callable[[], None]] = deque()  # what is to be done before the lock is free
+        super().__init__()
         self._table = RoutingTable()
         self._queues: dict[str, MemoryQueue] = {}
         self._windows: dict[int, Window] = {}
@@ -95,7 +58,7 @@ class Broker:
 
     # what exists
 
-    @_locked
+    @locked
     def declare(self, topology: Topology) -> None:
         """Make or check what ``topology`` says; as `Transport.declare`."""
         if topology.mode == "never":
@@ -106,7 +69,7 @@ class Broker:
         elif missing := first_missing(topology, self._table):
             raise TopologyMismatch(f"{missing} does not exist")
 
-    @_locked
+    @locked
     def delete(self, name: str) -> None:
         """Delete a queue and all in it."""
         self._table.remove_queue(name)
@@ -116,7 +79,7 @@ class Broker:
 
     # messages in
 
-    @_locked
+    @locked
     def publish(self, messages: Sequence[Message], now: datetime) -> list[Receipt]:
         """Store messages; all of them are judged before the first is written."""
         return self._store([(message, self._targets(message, now)) for message in messages], now)
@@ -148,7 +111,7 @@ class Broker:
 
     # messages out
 
-    @_locked
+    @locked
     def enter(self, queues: Sequence[str], prefetch: int, lease: timedelta, ring: Callable[[], None]) -> Window:
         """Open a consumer's window.
 
@@ -161,7 +124,7 @@ class Broker:
         self._windows[window.id] = window
         return window
 
-    @_locked
+    @locked
     def claim(self, window: Window, limit: int, now: datetime) -> list[Delivery]:
         """Hand up to ``limit`` messages to ``window``, one queue after the other."""
         limit = min(limit, window.prefetch - len(window.held))
@@ -181,7 +144,7 @@ class Broker:
                 claimed.append(_delivery(Token(window.id, serial), held))
         return claimed
 
-    @_locked
+    @locked
     def next_moment(self, window: Window) -> datetime | None:
         """Return when a claim by ``window`` may first succeed without anyone doing anything."""
         moments = [
@@ -191,7 +154,7 @@ class Broker:
         ]
         return min(moments, default=None)
 
-    @_locked
+    @locked
     def settle(self, window: Window, settlements: Sequence[Settlement], now: datetime) -> list[SettleReceipt]:
         """Settle all or nothing; as `Consumer.settle`."""
         serials = _serials(window, settlements)
@@ -233,7 +196,7 @@ class Broker:
         else:
             held.queue.forget(serial)
 
-    @_locked
+    @locked
     def extend(self, window: Window, tokens: Sequence[object], now: datetime) -> list[bool]:
         """Renew leases for a whole lease from now; ``False`` where it is lost."""
         self._tick(window, now)
@@ -243,7 +206,7 @@ class Broker:
                 one.until = now + window.lease
         return [one is not None for one in held]
 
-    @_locked_or_late
+    @locked_or_late
     def leave(self, window: Window, now: datetime, *, lost: bool) -> None:
         """Close a window and give back what it holds; it counts as delivered where the connection was ``lost``."""
         if self._windows.pop(window.id, None) is None:
@@ -255,36 +218,36 @@ class Broker:
             held.queue.give_back(serial, now, counted=lost)
         self._ring(names)
 
-    @_locked
+    @locked
     def consumes(self, window: Window) -> bool:
         """Return whether ``window`` is open, takes more, and all its queues exist."""
         return window.id in self._windows and not window.stopped and all(q in self._queues for q in window.queues)
 
     # looking and tending
 
-    @_locked
+    @locked
     def depth(self, name: str, now: datetime) -> Depth:
         """Count the messages of a queue."""
         return self._existing(name, now).depth(now)
 
-    @_locked
+    @locked
     def peek(self, name: str, limit: int, now: datetime) -> list[Message]:
         """Return copies of the next ready messages."""
         return [own_copy(message) for message in self._existing(name, now).peek(limit)]
 
-    @_locked
+    @locked
     def contents(self, now: datetime) -> list[Stored]:
         """Return all that is in any queue, as of one moment."""
         for queue in self._queues.values():
             queue.tick(now)
         return [stored for queue in self._queues.values() for stored in queue.contents()]
 
-    @_locked
+    @locked
     def purge(self, name: str, now: datetime) -> int:
         """Drop what nobody holds; return how many."""
         return self._existing(name, now).purge()
 
-    @_locked
+    @locked
     def set_paused(self, name: str, now: datetime, *, paused: bool) -> None:
         """Hold back deliveries of a queue, or go on."""
         self._existing(name, now).paused = paused
@@ -292,25 +255,25 @@ class Broker:
 
     # signals and revocations
 
-    @_locked
+    @locked
     def signal(self, topic: str, body: bytes) -> None:
         """Tell every listener of ``topic``."""
         for listener in self._listeners.get(topic, ()):
             listener(body)
 
-    @_locked
+    @locked
     def listen(self, topic: str, listener: Callable[[bytes], None]) -> None:
         """Call ``listener`` with every signal from now on; it must only schedule."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    @_locked_or_late
+    @locked_or_late
     def unlisten(self, topic: str, listener: Callable[[bytes], None]) -> None:
         """Stop calling."""
         self._listeners[topic].remove(listener)
         if not self._listeners[topic]:
             del self._listeners[topic]
 
-    @_locked
+    @locked
     def revoke(self, ids: Sequence[str], until: datetime, now: datetime) -> None:
         """Remember ``ids`` and tell the followers; what has run out is dropped."""
         self._revoked = {known: end for known, end in self._revoked.items() if end > now}
@@ -319,13 +282,13 @@ class Broker:
             for follower in self._followers:
                 follower(revoked)
 
-    @_locked
+    @locked
     def follow(self, follower: Callable[[str], None], now: datetime) -> frozenset[str]:
         """Return the ids revoked now, and call ``follower`` with each later one."""
         self._followers.append(follower)
         return frozenset(known for known, end in self._revoked.items() if end > now)
 
-    @_locked_or_late
+    @locked_or_late
     def unfollow(self, follower: Callable[[str], None]) -> None:
         """Stop calling."""
         self._followers.remove(follower)

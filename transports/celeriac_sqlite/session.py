@@ -142,7 +142,7 @@ class _Writers:
     """The writers of this process, by file."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor that leaves may run wherever this thread is
         self._writers: dict[str, Writer] = {}
         self._users: dict[Writer, int] = {}
         self._sessions: dict[Writer, set[Session]] = {}
@@ -185,7 +185,7 @@ class _Writers:
 
     def forget(self) -> None:
         """Begin anew in a forked child; the parent's connections are kept unused, as closing one would undo locks."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for writer in self._writers.values():
             writer.forget()
             self._inherited.append(writer)

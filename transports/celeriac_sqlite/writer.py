@@ -59,7 +59,7 @@ class Writer:
         self.ended: Future[None] = Future()
         self.broken: TransportError | None = None
         self._on_broken = on_broken
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor that unwatches may run wherever this thread is
         self._jobs: deque[Job] = deque()
         self._sleepers: set[Sleeper] = set()
         self._asleep = False
@@ -220,7 +220,7 @@ class Writer:
     def _tell(self, kinds: Iterable[str], answers: Sequence[Answer]) -> None:
         kinds = frozenset(kinds)
         with self._lock:
-            roused = [sleeper for sleeper in self._sleepers if sleeper.kinds & kinds]
+            roused = [sleeper for sleeper in tuple(self._sleepers) if sleeper.kinds & kinds]
         if answers or roused:
             deliver(answers, roused)
 

@@ -26,7 +26,7 @@ class ShiftedClock:
     def __init__(self) -> None:
         """Show the machine's time."""
         self._shift = 0.0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor of who sleeps may run wherever this thread is
         self._sleepers: set[asyncio.Future[None]] = set()
 
     def now(self) -> datetime:
@@ -61,7 +61,7 @@ class ShiftedClock:
             raise ValueError(f"time does not go back: {seconds} s")
         with self._lock:
             self._shift += seconds
-            for woken in self._sleepers:
+            for woken in tuple(self._sleepers):
                 woken.get_loop().call_soon_threadsafe(_wake, woken)
 
 
