@@ -17,6 +17,7 @@ from witness import Witness, until
 if TYPE_CHECKING:
     from redis_server import RedisServer
 
+LARGE = pytest.param(1_000, 1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])
 GROWTH = 2 * 2**20  # bytes: buffers of connections, scripts, the allocator's own
 
 
@@ -27,12 +28,13 @@ def seen(url: str) -> tuple[set[bytes], int]:
         return set(client.scan_iter("*", count=1000)), client.info("memory")["used_memory"]
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
-def test_a_storm_leaves_nothing_behind(redis_server: RedisServer, tmp_path, kills: int) -> None:
-    """Kills of workers and children at random, under load."""
+@pytest.mark.parametrize(("kills", "tasks"), [(8, 1), LARGE])
+def test_a_storm_leaves_nothing_behind(redis_server: RedisServer, tmp_path, kills: int, tasks: int) -> None:
+    """Kills of workers and children at random, under load, and at least so many ``tasks``."""
     generator = random.Random(kills)
     broker = f"{redis_server.url}?lease={LEASE}"
-    with Load(broker, tmp_path / "ran") as load, Crew(broker) as crew:
+    large = {"burst": 200, "seconds": 0.0} if tasks > 1 else {}
+    with Load(broker, tmp_path / "ran", **large) as load, Crew(broker) as crew:
         until(lambda: load.sent > 0)
         for _ in range(kills):
             time.sleep(generator.uniform(0.05, 0.4))  # the moment of the next murder, not a wait for something
@@ -45,6 +47,7 @@ def test_a_storm_leaves_nothing_behind(redis_server: RedisServer, tmp_path, kill
                 crew.workers[index].process.wait()
             if crew.workers[index].process.poll() is not None:
                 crew.replace(index)
+        until(lambda: load.sent >= tasks, 1800)
         twice, dead = nothing_is_lost(load, broker)
         until(lambda: not any(b"held" in key or b"unacked" in key for key in seen(redis_server.url)[0]), 10 * LEASE)
         for worker in crew.workers:

@@ -34,10 +34,15 @@ def broker(request, tmp_path) -> str:
 
 
 class Load:
-    """A client that sends some hundred tasks a second from a thread of its own, and knows which were confirmed."""
+    """A client that sends from a thread of its own, ``burst`` at a time, and knows which were confirmed.
 
-    def __init__(self, broker: str, path: Path) -> None:
+    Of five tasks four are `def`, and take ``seconds``. By default it sends some hundred a second.
+    """
+
+    def __init__(self, broker: str, path: Path, *, burst: int = 10, seconds: float = 0.005) -> None:
         self._app = App("load", broker=broker, ignore_result=True)
+        self._burst = burst
+        self._seconds = seconds
         self.path = path
         self.path.touch()
         self.sent = 0
@@ -62,11 +67,11 @@ class Load:
     def _send(self) -> None:
         while not self._enough.wait(0.05):
             with self._app.batch():
-                for number in range(self.sent, self.sent + 10):
+                for number in range(self.sent, self.sent + self._burst):
                     name = "storm.anote" if number % 5 == 0 else "storm.note"
-                    args = (str(self.path), number) if number % 5 == 0 else (str(self.path), number, 0.005)
+                    args = (str(self.path), number) if number % 5 == 0 else (str(self.path), number, self._seconds)
                     self._app.send_task(name, args)
-            self.sent += 10
+            self.sent += self._burst
 
 
 class Crew:
@@ -99,7 +104,7 @@ def nothing_is_lost(load: Load, broker: str) -> tuple[int, int]:
     load.stop()
     wanted = set(range(load.sent))
     with Witness(broker) as witness:
-        until(lambda: witness.ready() == 0, 60)
+        until(lambda: witness.ready() == 0, 60 + load.sent / 1000)
         dead = witness.ready("celeriac.dead") if witness.exists("celeriac.dead") else 0
         until(
             lambda: len(wanted - set(load.ran())) <= dead,
