@@ -81,12 +81,12 @@ class WorkerProcess:
         return self.process.wait(timeout)
 
     def family(self) -> list[int]:
-        """Return the worker and everything that descends from it, its nursery's session included."""
+        """Return the worker, then everything that descends from it, its nursery's session included."""
         found = {self.process.pid}
         while True:
             more = {pid for pid, parent in _parents().items() if parent in found} - found
             if not more:
-                return sorted(found)
+                return [self.process.pid, *sorted(found - {self.process.pid})]
             found |= more
 
     def _read(self) -> None:

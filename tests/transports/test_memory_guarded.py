@@ -1,26 +1,30 @@
-"""A destructor that runs before any line of an operation neither waits for its own thread nor cuts it in two."""
+"""A destructor that runs at the worst moment of an operation neither waits for its own thread nor cuts it in two."""
 
 from __future__ import annotations
 
-import sys
 import threading
+from collections import deque
 
 import pytest
 
-from celeriac_memory import guarded
 from celeriac_memory.guarded import Guarded, locked, locked_or_late
 
 PATIENCE = 10
 
 
 class Ledger(Guarded):
-    def __init__(self):
+    """Tells ``visit`` each moment at which something else could happen in its thread."""
+
+    def __init__(self, visit):
         super().__init__()
+        self.visit = visit
         self.lines = []
+        self._lock, self._late = Lock(self._lock, visit), Late(visit)
 
     @locked
     def write(self):
         self.lines.append("begin")
+        self.visit("within")
         self.lines.append("end")
 
     @locked_or_late
@@ -28,70 +32,75 @@ class Ledger(Guarded):
         self.lines.append("tidy")
 
 
-def lines_of(call, at=None, then=None):
-    """Run ``call``; count the lines of the guard and the ledger, and call ``then`` before number ``at``."""
-    count = 0
+class Lock:
+    def __init__(self, lock, visit):
+        self._lock = lock
+        self._visit = visit
 
-    def trace(frame, event, _arg):
-        nonlocal count
-        if frame.f_code.co_filename not in {guarded.__file__, __file__}:
-            return None
-        if event == "line":
-            count += 1
-            if count == at:
-                sys.settrace(None)
-                then()
-        return trace
+    def __enter__(self):
+        self._lock.acquire()
+        self._visit("taken")
 
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(None)
-    return count
+    def __exit__(self, *_):
+        self._visit("before it is free")
+        self._lock.release()
+        self._visit("free")
 
 
-def in_time(call):
-    """Run ``call`` in a thread that may be stuck for ever."""
-    failures = []
+class Late(deque):
+    def __init__(self, visit):
+        super().__init__()
+        self._visit = visit
 
-    def run():
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - told below
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), "it waits for its own thread"
-    assert not failures, failures
+    def __bool__(self):
+        waiting = len(self) > 0
+        self._visit(f"seen that {waiting} waits")  # and what comes now was not seen
+        return waiting
 
 
-@pytest.mark.parametrize("first", ["write", "tidy"])
-def test_a_destructor_before_any_line(first):
-    total = lines_of(getattr(Ledger(), first))
-    assert total >= 10
-    for at in range(1, total + 1):
-        ledger = Ledger()
-        in_time(lambda at=at, ledger=ledger: lines_of(getattr(ledger, first), at, ledger.tidy))
-        expected = {"write": ("begin end tidy", "tidy begin end"), "tidy": ("tidy tidy",)}[first]
-        assert " ".join(ledger.lines) in expected, at
-        assert not ledger._busy
+@pytest.fixture(params=["taken", "within", "seen that False waits", "before it is free", "free"])
+def moment(request):
+    return request.param
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_destructor_at_the_worst_moment(moment, nth):
+    seen = []
+
+    def visit(now):
+        seen.append(now)
+        if (now, seen.count(now)) == (moment, nth):
+            ledger.tidy()
+
+    ledger = Ledger(visit)
+    ledger.write()
+    ledger.write()
+    assert seen.count(moment) >= nth
+    assert ledger.lines.count("tidy") == 1, "it waits for the next operation"
+    ledger.lines.remove("tidy")
+    assert ledger.lines == ["begin", "end", "begin", "end"]
+    assert not ledger._busy
+
+
+def test_it_cuts_no_operation_in_two():
+    def visit(now):
+        if now == "within":
+            ledger.tidy()
+
+    ledger = Ledger(visit)
+    ledger.write()
+    assert ledger.lines == ["begin", "end", "tidy"]
 
 
 def test_another_thread_waits_for_the_end():
     inside, go_on = threading.Event(), threading.Event()
 
-    class Slow(Ledger):
-        @locked
-        def write(self):
-            self.lines.append("begin")
+    def visit(now):
+        if now == "within":
             inside.set()
             assert go_on.wait(PATIENCE)
-            self.lines.append("end")
 
-    ledger = Slow()
+    ledger = Ledger(visit)
     writing = threading.Thread(target=ledger.write)
     tidying = threading.Thread(target=ledger.tidy)
     writing.start()
