@@ -6,7 +6,7 @@ object into one App. An implementation takes those of the arguments that it want
 
 pluggy stands on no message's path: what observes is resolved once, when a worker is made, and then called as it is.
 What it raises is logged. It is called where the thing happens, often on a loop, and must not block.
-``docs/plugins.md`` tells more, and has an example of each.
+``docs/reference/plugins.md`` tells more, and has an example of each.
 """
 
 from __future__ import annotations

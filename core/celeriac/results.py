@@ -1,7 +1,7 @@
 """The result-store port: where the outcome of a task is kept, or sent.
 
-What each method promises stands in ``docs/result-store-contract.md``; ``celeriac.testing.ResultStoreContract``
-checks it.
+What each method promises stands in ``docs/reference/result-store-contract.md``;
+``celeriac.testing.ResultStoreContract`` checks it.
 """
 
 from __future__ import annotations

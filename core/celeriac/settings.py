@@ -1,7 +1,7 @@
 """Every setting of an App, typed: its name, its default and its meaning stand here, once.
 
 Where the values come from, and which goes before which, stands in `celeriac.configuration`. The table in
-``docs/settings.md`` is checked against this file.
+``docs/reference/settings.md`` is checked against this file.
 """
 
 from __future__ import annotations

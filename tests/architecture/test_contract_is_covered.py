@@ -9,7 +9,7 @@ from celeriac.testing import ResultStoreContract, TransportContract
 from celeriac.testing.conformance.clauses import clauses_of
 
 DOCS = Path(__file__).parents[2] / "docs"
-CONTRACTS = [("transport-contract.md", TransportContract), ("result-store-contract.md", ResultStoreContract)]
+CONTRACTS = [("transport-contract.md", TransportContract), ("reference/result-store-contract.md", ResultStoreContract)]
 
 
 def written(document):

@@ -1,4 +1,4 @@
-"""What docs/writing-a-transport.md calls public is all that a plugin from outside needs: our example takes no more."""
+"""What docs/how-to/writing-a-transport.md calls public is all that a plugin needs: our example takes no more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def page(root: Path) -> str:
-    return (root / "docs" / "writing-a-transport.md").read_text(encoding="utf-8")
+    return (root / "docs" / "how-to" / "writing-a-transport.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Settings, and the table of them in docs/settings.md."""
+"""Settings, and the table of them in docs/reference/settings.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celeriac.cli.main import add_common_arguments
 from celeriac.errors import ConfigurationError, UnknownOption
 from celeriac.settings import PREFIX, Settings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 HERE = {"backend": "result_backend"}  # a setting's name where its flag has Celery's
 
 
@@ -63,7 +63,7 @@ def test_every_setting_stands_in_the_table_once_in_order():
         for each in fields(Settings)
         if f"`{each.name}`" not in {row[0] for row in SETTINGS}
     ]
-    assert not missing, "docs/settings.md wants:\n" + "\n".join(missing)
+    assert not missing, "docs/reference/settings.md wants:\n" + "\n".join(missing)
     assert [row[0] for row in SETTINGS] == [f"`{each.name}`" for each in fields(Settings)]
 
 

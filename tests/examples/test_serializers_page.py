@@ -1,4 +1,4 @@
-"""The programs of docs/serializers.md print what they say, and its tables say what the code does."""
+"""The programs of docs/how-to/serializers.md print what they say, and its tables say what the code does."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from tests.examples.test_examples import run
 from celeriac.plugins import Plugins
 from celeriac.settings import Settings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serializers.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serializers.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
 r"""Names of keys and channels: kombu's, and our own beside them. Pure.
 
 kombu's: a queue is a list of its own name, and ``<queue>\x06\x163``, ``6`` and ``9`` for Celery's priorities; see
-``docs/redis.md`` for the whole table. Those of a queue that is ours alone are made in ``scripts/common.lua``.
+``docs/reference/redis.md`` for the whole table. Those of a queue that is ours alone are made in ``scripts/common.lua``.
 """
 
 from __future__ import annotations

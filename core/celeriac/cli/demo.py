@@ -50,7 +50,7 @@ NEXT = """\
 what to try next:
   write a module tasks.py with an App of your own, and run  celeriac -A tasks worker -l INFO
   see what is installed with  celeriac plugins
-  read docs/quickstart.md"""
+  read docs/tutorial/first-steps.md"""
 
 _monotonic = SystemClock().monotonic
 

@@ -62,8 +62,7 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
     try:
         before = _before_the_command().parse_args(argv)
         prog = f"celeriac {before.command}"
-        command = importlib.import_module(f"celeriac.cli.{before.command}")
-        arguments = _of_the_command(prog, command, before).parse_intermixed_args(before.rest)
+        command, arguments = _parsed(prog, before)
         code = int(command.run(arguments, app))
         sys.stdout.flush()  # a reader that has gone is noticed here, not at the interpreter's end
     except (CeleriacError, exits.UsageError) as error:
@@ -77,6 +76,23 @@ def main(argv: Sequence[str] | None = None, *, app: App | None = None) -> int:
             sys.stdout.close()
         return exits.UNREAD
     return code
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says, and run nothing; ``command`` is the command's name.
+
+    Raises:
+        UsageError: there is no such command, or it has no such option.
+    """
+    before = _before_the_command().parse_args(argv)
+    _, arguments = _parsed(f"celeriac {before.command}", before)
+    return argparse.Namespace(**vars(arguments), command=before.command)
+
+
+def _parsed(prog: str, before: argparse.Namespace) -> tuple[Any, argparse.Namespace]:
+    """Return the command's module, and what its own part of the command line says."""
+    command = importlib.import_module(f"celeriac.cli.{before.command}")
+    return command, _of_the_command(prog, command, before).parse_intermixed_args(before.rest)
 
 
 def _let_term_end_the_first_process() -> None:

@@ -1,7 +1,8 @@
 """What tests of celeriac, of your tasks and of your own plugins are made with.
 
-- `Sandbox`: an App whose tasks stay inside the test, with a time and faults of its own; see ``docs/testing.md``. As
-  fixtures: `celeriac.testing.plugin`, and by Celery's names `celeriac.testing.celery_fixtures`.
+- `Sandbox`: an App whose tasks stay inside the test, with a time and faults of its own; see
+  ``docs/how-to/testing.md``. As fixtures: `celeriac.testing.plugin`, and by Celery's names
+  `celeriac.testing.celery_fixtures`.
 - `VirtualClock`: time that passes when a test says so.
 - `FaultProxy`: a TCP proxy between a client and its broker that resets, delays, drips, refuses or swallows.
 - `TransportContract`, `ResultStoreContract`: the conformance kit. Subclass one, name your class, give the fixture that

@@ -54,7 +54,7 @@ class TransportContract(
 
 
 class ResultStoreContract(StoreLifeTests, StorePutTests, StoreGetTests, StoreWaitTests, StoreJoinTests):
-    """Every clause of ``docs/result-store-contract.md`` against a live store.
+    """Every clause of ``docs/reference/result-store-contract.md`` against a live store.
 
     An author subclasses it and gives the fixture ``store_urls``: a list of URLs of one store. A store that lives on a
     broker overrides `transport` to return an open transport of that broker.

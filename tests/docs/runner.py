@@ -1,0 +1,73 @@
+"""Runs the programs of one page, as ``python runner.py < job``; the job and what it prints are JSON.
+
+A program whose first line names a file is that file: it is run where it stands, and what comes after may import it.
+Where such a file has an App by the name ``app``, a worker works for it while the other programs run, unless a program
+has a worker or a sandbox of its own. What is said of no broker goes to ``memory://``.
+"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+from celeriac import App
+
+
+def main():
+    job = json.load(sys.stdin)
+    folder = Path(job["folder"])
+    os.chdir(folder)
+    os.environ["CELERIAC_BROKER"] = "memory://"
+    sys.path.insert(0, str(folder))
+    for program in job["programs"]:
+        if program["name"]:  # a worker's children import it
+            path = folder / program["name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(program["text"], encoding="utf-8")
+    json.dump(Page(job).run(), sys.stdout)
+
+
+class Page:
+    def __init__(self, job):
+        self.job = job
+        self.apps = []
+        self.workers = contextlib.ExitStack()
+        self.is_working = False
+
+    def run(self):
+        printed = []
+        with self.workers:
+            for number, program in enumerate(self.job["programs"]):
+                name = program["name"] or f"program_{number}.py"
+                if not program["name"]:
+                    self._let_work(wanted="run_worker(" not in program["text"] and "Sandbox(" not in program["text"])
+                out = io.StringIO()
+                with contextlib.redirect_stdout(out):
+                    module = execute(name, program["text"], program["line"], is_main=not program["name"])
+                printed.append(out.getvalue().splitlines())
+                if program["name"] and isinstance(getattr(module, "app", None), App):
+                    self.apps.append(module.app)
+        return printed
+
+    def _let_work(self, *, wanted):
+        if wanted and not self.is_working:
+            for app in self.apps:
+                self.workers.enter_context(app.run_worker(**self.job["worker"]))
+        elif self.is_working and not wanted:
+            self.workers.close()
+        self.is_working = wanted
+
+
+def execute(name, text, line, *, is_main):
+    """Run a program, or a module without the lock of an import: its tasks run on other threads."""
+    module = types.ModuleType("__main__" if is_main else name.removesuffix(".py").replace("/", "."))
+    module.__file__ = str(Path(name).resolve())
+    sys.modules[module.__name__] = module
+    exec(compile("\n" * (line - 1) + text, name, "exec"), module.__dict__)  # noqa: S102 - that is what it is for
+    return module
+
+
+main()
