@@ -69,7 +69,10 @@ class App(Submits):
         plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
         hooks: those of the plugins that observe.
         clock: where the time comes from.
+        found_by: the module by which a command found it, which other processes import too: it may import more tasks.
     """
+
+    found_by: Locator | None = None
 
     def __init__(
         self,
@@ -366,7 +369,7 @@ class App(Submits):
     @property
     def locator(self) -> Locator | None:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
-        return Locator.of(self, self._defined)
+        return self.found_by or Locator.of(self, self._defined)
 
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run a worker for this App, as ``celeriac worker`` does, and end the process with its exit code.

@@ -39,8 +39,10 @@ def load_app(locator: Locator) -> App:
         raise ConfigurationError(
             f"module {locator.module!r} has no celeriac App; name it: -A {locator.module}:name_of_the_app"
         )
-    if app.locator is not None:  # its tasks have the program's name where the module is run as one, say by a client
-        app.tasks.alias(app.main or "__main__", app.locator.module)
+    if app.found_by is None:
+        if app.locator is not None:  # its tasks have the program's name where the module is run as one, say by a client
+            app.tasks.alias(app.main or "__main__", app.locator.module)
+        app.found_by = locator
     return app
 
 

@@ -31,9 +31,17 @@ app.worker_main(["-c", "1", "-l", "INFO"])
 """
 
 
-def call(celeriac, name, *args, wait="15"):
-    done = celeriac("call", "-A", "tasks", name, "-a", json.dumps(args), "--wait", wait, "--json", "--traceback")
+def call(celeriac, name, *args, wait="15", app="tasks"):
+    done = celeriac("call", "-A", app, name, "-a", json.dumps(args), "--wait", wait, "--json", "--traceback")
     return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def test_children_import_what_the_worker_imported(celeriac, project, worker):
+    """A module that takes its App from another, and adds tasks: what the worker lists, its children run."""
+    (project / "site_app.py").write_text("from tasks import app\n\n\n@app.task\ndef ping():\n    return 'pong'\n")
+    worker("-l", "info", "-c", "1", program=("-m", "celeriac", "worker", "-A", "site_app"))
+    assert call(celeriac, "site_app.ping", app="site_app")["result"] == "pong"
+    assert call(celeriac, "tasks.add", 1, 2)["result"] == 3
 
 
 def sent(celeriac, name, *args):
