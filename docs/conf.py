@@ -7,7 +7,8 @@ from typing import Any
 import celeriac
 
 project = "celeriac"
-author = "The celeriac authors"
+author = "the celeriac authors"
+copyright = author  # noqa: A001 - Sphinx asks for it by this name
 version = release = celeriac.__version__
 html_title = f"celeriac {release}"
 

@@ -2,7 +2,7 @@
 
 A program whose first line names a file is that file: it is run where it stands, and what comes after may import it.
 Where such a file has an App by the name ``app``, a worker works for it while the other programs run, unless a program
-has a worker or a sandbox of its own. What is said of no broker goes to ``memory://``.
+has a worker or a sandbox of its own.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ def main():
     job = json.load(sys.stdin)
     folder = Path(job["folder"])
     os.chdir(folder)
-    os.environ["CELERIAC_BROKER"] = "memory://"
+    if job["broker"]:
+        os.environ["CELERIAC_BROKER"] = job["broker"]
     sys.path.insert(0, str(folder))
     for program in job["programs"]:
         if program["name"]:  # a worker's children import it
@@ -34,31 +35,35 @@ class Page:
     def __init__(self, job):
         self.job = job
         self.apps = []
+        self.served = []
         self.workers = contextlib.ExitStack()
-        self.is_working = False
 
     def run(self):
-        printed = []
         with self.workers:
-            for number, program in enumerate(self.job["programs"]):
-                name = program["name"] or f"program_{number}.py"
-                if not program["name"]:
-                    self._let_work(wanted="run_worker(" not in program["text"] and "Sandbox(" not in program["text"])
-                out = io.StringIO()
-                with contextlib.redirect_stdout(out):
-                    module = execute(name, program["text"], program["line"], is_main=not program["name"])
-                printed.append(out.getvalue().splitlines())
-                if program["name"] and isinstance(getattr(module, "app", None), App):
-                    self.apps.append(module.app)
-        return printed
+            return [self._printed(number, program) for number, program in enumerate(self.job["programs"])]
 
-    def _let_work(self, *, wanted):
-        if wanted and not self.is_working:
-            for app in self.apps:
+    def _printed(self, number, program):
+        """Run one program; returns the lines that it prints."""
+        name, text = program["name"], program["text"]
+        if not name:
+            has_its_own = "run_worker(" in text or "Sandbox(" in text
+            self._rest() if has_its_own else self._serve()
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            module = execute(name or f"program_{number}.py", text, program["line"], is_main=not name)
+        if name and isinstance(getattr(module, "app", None), App):
+            self.apps.append(module.app)
+        return out.getvalue().splitlines()
+
+    def _serve(self):
+        for app in self.apps:
+            if app not in self.served:
                 self.workers.enter_context(app.run_worker(**self.job["worker"]))
-        elif self.is_working and not wanted:
-            self.workers.close()
-        self.is_working = wanted
+                self.served.append(app)
+
+    def _rest(self):
+        self.workers.close()
+        self.served.clear()
 
 
 def execute(name, text, line, *, is_main):

@@ -22,6 +22,7 @@ OWN_TEST = {
     DOCS / "how-to" / "testing.md": "tests/examples/test_testing_page.py",
     DOCS / "how-to" / "serializers.md": "tests/examples/test_serializers_page.py",
     DOCS / "how-to" / "writing-a-transport.md": "tests/examples/test_writing_a_transport.py",
+    DOCS / "how-to" / "web-frameworks.md": "tests/docs/test_web_frameworks.py",
     DOCS / "reference" / "plugins.md": "tests/examples/test_plugins_page.py",
 }
 IN_PROCESSES = {"cancel.md", "time-limits.md"}  # what only a process can be: ended
@@ -36,9 +37,11 @@ def runs(page):
 
 @pytest.mark.parametrize("page", [page for page in PYTHON if runs(page)], ids=str)
 def test_programs_print_what_they_say(page, tmp_path):
-    worker = {"pool": "process" if page.path.name in IN_PROCESSES else "thread", "concurrency": 2}
+    in_processes = page.path.name in IN_PROCESSES
+    worker = {"pool": "process" if in_processes else "thread", "concurrency": 2}
+    broker = None if in_processes else "memory://"  # none is a SQLite file, which processes can reach
     programs = [{"name": each.name, "text": each.text, "line": each.line} for each in runs(page)]
-    job = {"folder": str(tmp_path), "worker": worker, "programs": programs}
+    job = {"folder": str(tmp_path), "broker": broker, "worker": worker, "programs": programs}
     done = subprocess.run(
         [sys.executable, str(RUNNER)],
         input=json.dumps(job),

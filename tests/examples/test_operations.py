@@ -21,7 +21,11 @@ from celeriac.cli.main import add_common_arguments
 from celeriac.worker.health import Health, read
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "how-to" / "operations.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (DOCS / "how-to" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("operations", "dead-letters", "cancel")
+}
+PAGE = PAGES["operations"]
 TASKS = """
 from celeriac import App, Reject
 
@@ -46,9 +50,9 @@ def runtime(folder):
     return {"CELERIAC_RUNTIME_DIR": str(folder / "run")}
 
 
-def part(title):
+def part(title, page="operations"):
     """Return the command lines under a heading."""
-    (text,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    (text,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGES[page], re.DOTALL | re.MULTILINE)
     return [
         line
         for block in re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
@@ -93,13 +97,13 @@ def charges(shell):
 
 
 def test_every_heading_with_commands_is_tested():
-    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
-    assert [title for title in headings if part(title)] == [
+    headings = [(page, title) for page, text in PAGES.items() for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+    assert [title for page, title in headings if part(re.escape(title), page)] == [
         "Health",
         "How full the queues are",
-        "Dead letters",
-        "Cancelling",
         "Draining a queue",
+        "Look, send back, drop",
+        "From the command line, and from coroutines",
     ]
 
 
@@ -139,7 +143,7 @@ def test_queues(shell):
 
 def test_dead_letters(shell, charges):
     ids = charges(5)
-    listed, narrowed, shown, one, some, everything, *purges = part("Dead letters")
+    listed, narrowed, shown, one, some, everything, *purges = part("Look, send back, drop", "dead-letters")
     assert all(each in shell(listed) for each in ids)
     assert [row["id"] for row in json.loads(shell(narrowed))] == ids
     assert "detail: 'no money'" in shell(shown, ids[2])
@@ -155,12 +159,14 @@ def test_the_reasons_are_the_reasons():
     """Each that the code can write, and no other."""
     worker_folder = Path(celeriac.__file__).parent
     source = "".join(path.read_text(encoding="utf-8") for path in worker_folder.rglob("*.py"))
-    for reason in re.findall(r"^\| `(\w+)` \| ", PAGE, re.MULTILINE):
+    reasons = re.findall(r"^\| `(\w+)` \| ", PAGES["dead-letters"], re.MULTILINE)
+    assert len(reasons) == 9
+    for reason in reasons:
         assert f'"{reason}"' in source
 
 
 def test_cancelling(shell):
-    for line in part("Cancelling"):
+    for line in part("From the command line, and from coroutines", "cancel"):
         task_id = shell("celeriac -A tasks call tasks.hold --args [1]").strip()
         assert shell(line, task_id) == f"{task_id}: cancelled\n"
         shell(f"celeriac -A tasks result {task_id}", code=exits.FAILED)

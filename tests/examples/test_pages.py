@@ -1,6 +1,7 @@
 """The programs of README.md and docs/tutorial/first-steps.md do what the page says."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from celeriac.cli import exits
 ROOT = Path(__file__).parents[2]
 COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-QUICKSTART = (ROOT / "docs" / "tutorial" / "first-steps.md").read_text(encoding="utf-8")
+FIRST_STEPS = (ROOT / "docs" / "tutorial" / "first-steps.md").read_text(encoding="utf-8")
 
 
 def blocks(page, language):
@@ -42,25 +43,27 @@ def test_readmes_seed_program(tmp_path):
     assert run(other, cwd=tmp_path) == ["8 ('amqp://guest:guest@localhost:5672//',)"]
 
 
-def test_the_quickstarts_programs(tmp_path):
-    tasks, *clients, testing = blocks(QUICKSTART, "python")
-    program(tmp_path, "tasks.py", tasks)
-    with worker(tmp_path, "--queues", "celeriac,reports"):
-        printed = [run(program(tmp_path, f"client{n}.py", text), cwd=tmp_path) for n, text in enumerate(clients)]
-    assert printed == [["8", "hello world"], ["[1, 2, 3]", "hello coroutine"], ["[2, 4, 6]"]]
-    assert run(program(tmp_path, "testing.py", testing), cwd=tmp_path) == ["42"]
+def test_the_first_steps(tmp_path):
+    programs = {text.partition("\n")[0].removeprefix("# "): text for text in blocks(FIRST_STEPS, "python")}
+    assert list(programs) == ["tasks.py", "send.py", "retry.py", "later.py", "many.py", "test_tasks.py"]
+    for name, text in programs.items():
+        program(tmp_path, name, text)
+    with worker(tmp_path):
+        for name in ("send.py", "retry.py", "later.py", "many.py"):
+            assert run(name, cwd=tmp_path) == re.findall(r"# -> (.*)$", programs[name], re.MULTILINE)
+    assert run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_tasks.py", cwd=tmp_path)[-1].startswith("1 passed")
 
 
-def test_the_quickstarts_commands(tmp_path):
-    program(tmp_path, "tasks.py", blocks(QUICKSTART, "python")[0])
-    look = next(block for block in blocks(QUICKSTART, "bash") if "plugins" in block).splitlines()
+def test_the_commands_of_the_first_steps(tmp_path):
+    program(tmp_path, "tasks.py", blocks(FIRST_STEPS, "python")[0])
+    lines = [line for block in blocks(FIRST_STEPS, "bash") for line in block.splitlines()]
+    look = [line for line in lines if line.startswith("celeriac ") and " worker " not in line]
+    assert len(look) == 5
     with worker(tmp_path):
         for line in look:
-            words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
-            assert words[0] == "celeriac"
-            printed = run("-m", *words, cwd=tmp_path)
+            printed = run("-m", *shlex.split(line), cwd=tmp_path)
             assert printed
-            if "call" in words:
+            if "call" in line:
                 assert printed[-1] == "SUCCESS: 8"
 
 
