@@ -29,6 +29,8 @@ html_static_path = ["static"]
 html_css_files = ["celeriac.css"]
 
 ROOT = Path(__file__).parents[1]
+CODE = re.compile(r'(?<=<span class="pre">)[^<]+')
+BREAKS = re.compile(r"(?<=_)(?=\w)|(?<=::)|(?<=[a-z])(?=[A-Z])")
 LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s]+)\)")
 
 
@@ -45,6 +47,13 @@ def name_what_is_elsewhere(app: Any, page: str, source: list[str]) -> None:
     source[0] = LINK.sub(named, source[0])
 
 
+def let_names_break(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:  # noqa: ARG001 - Sphinx calls it so
+    """Let a long name in a narrow column of a table break between its words."""
+    if "body" in context:
+        context["body"] = CODE.sub(lambda name: BREAKS.sub("<wbr>", name[0]), context["body"])
+
+
 def setup(app: Any) -> None:
-    """Have every page pass `name_what_is_elsewhere`."""
+    """Have every page pass the two."""
     app.connect("source-read", name_what_is_elsewhere)
+    app.connect("html-page-context", let_names_break)

@@ -44,3 +44,7 @@ def test_a_file_that_is_not_part_of_the_site_is_named_by_its_path(site):
     page = (site / "how-to" / "writing-a-transport.html").read_text(encoding="utf-8")
     assert "examples/transport-nats/README.md" in page
     assert 'href="../../examples' not in page
+
+
+def test_long_names_in_tables_may_break(site):
+    assert "max_<wbr>message_<wbr>bytes" in (site / "guarantees.html").read_text(encoding="utf-8")
