@@ -68,9 +68,9 @@ def test_a_program_prints(name, tmp_path):
 
 
 @contextlib.contextmanager
-def worker(folder, *options):
+def worker(folder, *options, app="tasks"):
     process = subprocess.Popen(
-        [sys.executable, "-m", "celeriac", "-A", "tasks", "worker", "-c", "1", *options],
+        [sys.executable, "-m", "celeriac", "-A", app, "worker", "-c", "1", *options],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
