@@ -20,6 +20,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
+autodoc_typehints = "description"
 python_use_unqualified_type_names = True
 
 html_theme = "furo"

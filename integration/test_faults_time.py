@@ -100,7 +100,7 @@ def test_coroutines_that_take_long_leave_no_slot_idle(app, broker, path) -> None
         worker.ready()
         for number in range(20):
             app.send_task("storm.anap", (str(path), number, 60.0))
-            app.send_task("storm.note", (str(path), 100 + number, 0.05))
+            app.send_task("storm.note", (str(path), 100 + number, 0.06))  # so that holds are moved meanwhile
         until(lambda: {*ran(path)} >= {*range(20), *range(100, 120)}, 20)
         for number in range(200, 205):
             app.send_task("storm.note", (str(path), number))

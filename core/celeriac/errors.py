@@ -1,39 +1,41 @@
-"""Every error celeriac raises, as one tree.
+"""Every error celeriac raises.
 
-CeleriacError
-├── ConfigurationError          a URL, setting, option or task declaration that cannot work
-│   ├── UnknownOption           a name nobody knows, with a did-you-mean
-│   ├── NotRegistered           a task name this App does not have
-│   └── PluginError             a plugin that does not load, or two that claim one name
-├── CodecError
-│   ├── ValidationError         a value that is not what its annotation says; also a TypeError
-│   ├── EncodeError             a value that its content type cannot carry
-│   ├── DecodeError             bytes that are not what their content type says
-│   │   └── UntrustedMessage    code without a signature of ours: it was not loaded
-│   └── ProtocolError           a message that is no task message anyone could run; `.reason`
-│       └── UnsupportedWorkflow it asks for callbacks, errbacks, a chain or a chord
-├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
-│   ├── ConnectionLost          reopen and go on
-│   ├── AccessRefused           wrong password, unknown vhost, no permission
-│   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
-│   ├── QueueNotFound           no queue of that name
-│   ├── DeadLetterNotFound      no dead letter of that id
-│   ├── Unsupported             this broker, or this queue, cannot do that
-│   └── PublishError
-│       ├── Unroutable          no queue took it
-│       ├── PublishNacked       the broker refused it
-│       ├── PublishUnconfirmed  it may have been sent; nobody confirmed it in time
-│       ├── MessageTooLarge
-│       └── PublishErrors       some of many; `.receipts`, `.failed`
-└── ResultError
-    ├── NoResultStore           results of another process need a shared store
-    ├── UnknownTask             the store never saw that id, or has forgotten it
-    ├── ResultTimeout           also a TimeoutError
-    ├── MaxRetriesExceeded      the task asked for more attempts than it may have
-    ├── TaskRevoked             the task was revoked, or had expired before it ran
-    ├── TimeLimitExceeded       the task ran longer than its hard time limit, and was ended
-    ├── SoftTimeLimitExceeded   raised inside a task when its soft time limit is over
-    └── TaskError               a remote failure whose own class cannot be found here
+They are one tree::
+
+    CeleriacError
+    ├── ConfigurationError          a URL, setting, option or task declaration that cannot work
+    │   ├── UnknownOption           a name nobody knows, with a did-you-mean
+    │   ├── NotRegistered           a task name this App does not have
+    │   └── PluginError             a plugin that does not load, or two that claim one name
+    ├── CodecError
+    │   ├── ValidationError         a value that is not what its annotation says; also a TypeError
+    │   ├── EncodeError             a value that its content type cannot carry
+    │   ├── DecodeError             bytes that are not what their content type says
+    │   │   └── UntrustedMessage    code without a signature of ours: it was not loaded
+    │   └── ProtocolError           a message that is no task message anyone could run; `.reason`
+    │       └── UnsupportedWorkflow it asks for callbacks, errbacks, a chain or a chord
+    ├── TransportError              everything a broker can do to us; drivers' errors are mapped to these
+    │   ├── ConnectionLost          reopen and go on
+    │   ├── AccessRefused           wrong password, unknown vhost, no permission
+    │   ├── TopologyMismatch        the queue or exchange exists with other arguments, or is missing and may not be made
+    │   ├── QueueNotFound           no queue of that name
+    │   ├── DeadLetterNotFound      no dead letter of that id
+    │   ├── Unsupported             this broker, or this queue, cannot do that
+    │   └── PublishError
+    │       ├── Unroutable          no queue took it
+    │       ├── PublishNacked       the broker refused it
+    │       ├── PublishUnconfirmed  it may have been sent; nobody confirmed it in time
+    │       ├── MessageTooLarge
+    │       └── PublishErrors       some of many; `.receipts`, `.failed`
+    └── ResultError
+        ├── NoResultStore           results of another process need a shared store
+        ├── UnknownTask             the store never saw that id, or has forgotten it
+        ├── ResultTimeout           also a TimeoutError
+        ├── MaxRetriesExceeded      the task asked for more attempts than it may have
+        ├── TaskRevoked             the task was revoked, or had expired before it ran
+        ├── TimeLimitExceeded       the task ran longer than its hard time limit, and was ended
+        ├── SoftTimeLimitExceeded   raised inside a task when its soft time limit is over
+        └── TaskError               a remote failure whose own class cannot be found here
 """
 
 from __future__ import annotations

@@ -111,11 +111,12 @@ def depth(app, queue="celeriac"):
 
 def test_the_first_is_around_all_others(make, told):
     app = make(Told("a", told), Told("b", told))
-    app.tasks["double"].delay(1)
+    sent = app.tasks["double"].delay(1)
     assert told == ["a before publish 1", "b before publish 1", "b after publish 1", "a after publish 1"]
     told.clear()
     with app.run_worker(concurrency=1):
         assert app.tasks["adouble"].delay(2).get(timeout=10) == 4
+        assert sent.get(timeout=10) == 2
     runs = [line for line in told if "publish" not in line]
     for task, how in (("double", "run"), ("adouble", "arun")):
         lines = [line for line in runs if line.endswith(f"{how} {task}")]

@@ -1,6 +1,7 @@
 """The site is built by the command that CONTRIBUTING.md names, with no warning, and every page is in it."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -41,10 +42,18 @@ def test_the_four_parts_are_named(site):
 
 
 def test_a_file_that_is_not_part_of_the_site_is_named_by_its_path(site):
-    page = (site / "how-to" / "writing-a-transport.html").read_text(encoding="utf-8")
-    assert "examples/transport-nats/README.md" in page
+    page = (site / "tutorial" / "examples.html").read_text(encoding="utf-8")
+    assert "(<code" in page
+    assert ">examples/transport-nats/pyproject.toml<" in page
     assert 'href="../../examples' not in page
 
 
 def test_long_names_in_tables_may_break(site):
     assert "max_<wbr>message_<wbr>bytes" in (site / "guarantees.html").read_text(encoding="utf-8")
+
+
+def test_the_pictures_are_drawn_by_their_program():
+    pictures = runpy.run_path(str(DOCS / "pictures" / "draw.py"))["PICTURES"]
+    assert pictures.keys() == {path.name for path in (DOCS / "pictures").glob("*.svg")}
+    for name, draw in pictures.items():
+        assert (DOCS / "pictures" / name).read_text(encoding="utf-8") == draw().svg(), "run docs/pictures/draw.py"

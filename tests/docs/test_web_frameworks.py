@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from tests.docs.pages import BY_PATH, DOCS
-from tests.examples.test_examples import environment
+from tests.examples.test_examples import environment, run
 
 PAGE = BY_PATH[DOCS / "how-to" / "web-frameworks.md"]
 SETTINGS = """
@@ -91,7 +91,7 @@ with queue.run_worker():
     ],
 )
 def test_a_site(program, prints, tmp_path):
-    for fence in PAGE.having("python"):
+    for fence in filter(lambda fence: fence.name, PAGE.having("python")):
         path = tmp_path / fence.name
         path.parent.mkdir(exist_ok=True)
         path.write_text(fence.text, encoding="utf-8")
@@ -102,3 +102,8 @@ def test_a_site(program, prints, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == prints
+
+
+@pytest.mark.parametrize("fence", [each for each in PAGE.having("python") if not each.name], ids=lambda each: each.line)
+def test_what_needs_no_site_runs(fence, tmp_path):
+    assert run("-c", fence.text, cwd=tmp_path) == []

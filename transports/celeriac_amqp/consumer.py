@@ -357,6 +357,7 @@ class AmqpConsumer(Consumer):
             window.elsewhere -= 1
             return False
         window.ack({token.tag})
+        self._after_settling()  # its consumer may have been ended to make room for the move
         return True
 
     # -- what others do to our queues

@@ -114,7 +114,7 @@ class Flow:
             self.give_back_unstarted,
             self.revocations.current,
         )
-        self.settler = Settler(connection.store, app.clock, self._settled, self._publish)
+        self.settler = Settler(connection.store, app.clock, self._settled, self._publish, self._is_ours)
         self._publisher = Publisher(connection, asyncio.get_running_loop(), app.conf.publish_timeout)
         self.running: dict[int, tuple[Job, Consumer]] = {}
         self.returned: list[tuple[Job, Verdict, Consumer]] = []
@@ -208,6 +208,9 @@ class Flow:
         while self.returned and self.pace.has_free_slot:
             returned, why, consumer = self.returned.pop()
             self._refuse(Refused(returned.delivery, why, returned.header), consumer, now)
+
+    def _is_ours(self, item: Item) -> bool:
+        return self.receiver.holds(item.consumer, item.delivery)
 
     def _settled(self, item: Item, receipt: SettleReceipt) -> None:
         self.receiver.settled(item.consumer, item.delivery)

@@ -116,6 +116,10 @@ class Receiver:
                     await self._connection.declare_again()
                 await self._clock.sleep(TRY_AGAIN)
 
+    def holds(self, consumer: Consumer, delivery: Delivery) -> bool:
+        """Return whether a delivery is ours to settle, as far as we know."""
+        return delivery.token in self._held.get(consumer, ())
+
     def settled(self, consumer: Consumer, delivery: Delivery) -> None:
         """Forget a delivery that is out of our hands."""
         held = self._held.get(consumer)

@@ -55,6 +55,7 @@ class Settler:
         clock: Clock,
         settled: Callable[[Item, SettleReceipt], None],
         publish: Callable[[Sequence[Message]], Awaitable[Sequence[Receipt]]],
+        is_ours: Callable[[Item], bool] = lambda _item: True,
     ) -> None:
         """Begin with nothing to do.
 
@@ -63,11 +64,13 @@ class Settler:
             clock: for the pauses between attempts.
             settled: told of each delivery that is out of our hands; must not raise.
             publish: sends the next attempts of tasks that were acknowledged when they began.
+            is_ours: whether a delivery is still held, as far as is known.
         """
         self._store = store
         self._clock = clock
         self._settled = settled
         self._publish = publish
+        self._is_ours = is_ours
         self._items: list[Item] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -99,6 +102,7 @@ class Settler:
             self._idle.set()
 
     async def _write(self, items: Sequence[Item]) -> None:
+        items = [item for item in items if not self._is_anothers_to_condemn(item)]
         unstored = await self._store_all([item for item in items if item.verdict.record is not None])
         if unstored:  # no result, no ack: the task runs again, here or elsewhere
             items = [_given_back(item) if any(item is other for other in unstored) else item for item in items]
@@ -111,6 +115,13 @@ class Settler:
                 by_consumer.setdefault(item.consumer, []).append(item)
         for consumer, own in by_consumer.items():
             await self._settle(consumer, own)
+
+    def _is_anothers_to_condemn(self, item: Item) -> bool:
+        """Leave a death sentence on a delivery that was lost to whoever has it now: it may succeed there."""
+        if not isinstance(item.verdict.action, Dead) or self._is_ours(item):
+            return False
+        self._settled(item, SettleReceipt.LOST)
+        return True
 
     async def _send(self, successors: Sequence[Message]) -> None:
         """Publish; at most once is what such tasks have asked for, so what fails is only told."""

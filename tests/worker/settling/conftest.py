@@ -68,11 +68,15 @@ class Bench:
         self.store = FakeStore(self.journal)
         self.consumer = FakeConsumer(self.journal)
         self.clock = VirtualClock()
-        self.settler = Settler(self.store, self.clock, self.settled_one, self.publish)
+        self.lost = set()  # tokens of deliveries that somebody else has now
+        self.settler = Settler(self.store, self.clock, self.settled_one, self.publish, self.is_ours)
         self._deliver = deliver
 
     def settled_one(self, item, receipt) -> None:
         self.told.append((item, receipt))
+
+    def is_ours(self, item) -> bool:
+        return item.delivery.token not in self.lost
 
     async def publish(self, messages):
         self.journal.append(("publish", [message.id for message in messages]))

@@ -13,7 +13,7 @@ from celeriac.errors import (
     MessageTooLarge,
     PublishUnconfirmed,
 )
-from celeriac.message import ACK, Move, Requeue, SettleReceipt
+from celeriac.message import ACK, Dead, DeadLetter, Move, Requeue, SettleReceipt
 from celeriac.worker.settle import AT_ONCE, FIRST_PAUSE, GIVE_BACK, STORE_ATTEMPTS, Item
 from celeriac.worker.verdict import Verdict
 
@@ -183,5 +183,22 @@ def test_a_failure_that_is_too_large_too_ends_the_trying(bench) -> None:
             (item,) = b.add(b.item())
             await b.drained()
             assert b.settled == {token(item): Requeue(GIVE_BACK)}
+
+    asyncio.run(main())
+
+
+def test_a_death_sentence_on_what_was_lost_is_left_to_who_has_it_now(bench) -> None:
+    """Its failure must not stand before the success that another worker may make of it."""
+
+    async def main():
+        async with bench() as b:
+            dead = Dead(DeadLetter(reason="crashed", attempts=3, worker="w@here"))
+            lost, ours, done = b.item(dead), b.item(dead), b.item()
+            b.lost = {token(lost), token(done)}
+            b.add(lost, ours, done)
+            await b.drained()
+            ids = [str(token(ours)), str(token(done))]
+            assert b.journal == [("put", ids), ("settle", [(token(ours), ours.verdict.action), (token(done), ACK)])]
+            assert (lost, LOST) in b.told
 
     asyncio.run(main())
