@@ -21,6 +21,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autoclass_content = "both"  # what a constructor takes stands with its class
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
