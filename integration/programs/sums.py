@@ -35,6 +35,14 @@ def hold(path: str, seconds: float) -> None:
 
 
 @app.task
+def wait(path: str, gate: str) -> None:
+    """Say that it has begun, then wait until the gate, a file, is there."""
+    Path(path).write_text(str(os.getpid()))
+    while not Path(gate).exists():
+        time.sleep(0.01)
+
+
+@app.task
 async def nap(seconds: float) -> float:
     await asyncio.sleep(seconds)
     return seconds
