@@ -56,7 +56,7 @@ def _judge(job: Job, outcome: Outcome, policy: Policy, now: datetime) -> Verdict
         case Refused(requeue=True):
             return Verdict(why="given back", action=REQUEUE, detail=outcome.reason)
         case Refused():
-            return dead(job.delivery, job.header, policy, now, "rejected", outcome.reason)
+            return dead(job.delivery, job.header, policy, now, "rejected", outcome.reason, ran=1)
         case Rejected(reason="unknown"):
             return unknown_task(job.delivery, job.header, policy, now)
         case Rejected():

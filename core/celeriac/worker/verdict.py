@@ -107,10 +107,20 @@ def failed(
 
 
 def dead(
-    delivery: Delivery, header: TaskHeader | None, policy: Policy, now: datetime, reason: str, detail: str
+    delivery: Delivery,
+    header: TaskHeader | None,
+    policy: Policy,
+    now: datetime,
+    reason: str,
+    detail: str,
+    *,
+    ran: int = 0,
 ) -> Verdict:
-    """Return the verdict of a message that is set aside; whoever waits for its result is told so."""
-    attempts = 0 if header is None else header.retries + header.own.crashes
+    """Return the verdict of a message that is set aside; whoever waits for its result is told so.
+
+    ``ran`` counts the runs that its headers do not count.
+    """
+    attempts = ran if header is None else ran + header.retries + header.own.crashes
     letter = DeadLetter(reason=reason, detail=detail, attempts=attempts, worker=policy.node)
     record = None
     if header is not None:
