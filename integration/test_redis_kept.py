@@ -165,7 +165,7 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
             before = {kept: other.dump(kept) for kept in [f"{prefix}{name}"] if other.exists(kept)}
             other.delete(f"{prefix}{name}")
             other.set(f"{prefix}{name}", "somebody else's")
-            with pytest.raises(TransportError, match=r"type|WRONGTYPE"):
+            with pytest.raises(TransportError, match="another type; remove it"):
                 await _use(transport)
             other.delete(f"{prefix}{name}")
             for kept, value in before.items():

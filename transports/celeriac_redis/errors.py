@@ -34,6 +34,9 @@ NOT_NOW = (
     "BUSY ",
 )
 WRONG_TYPE = "WRONGTYPE"
+OF_ANOTHER_TYPE = (
+    "a key under our prefix has another type; remove it, or give our keys a prefix of their own (?prefix=)"
+)
 FULL = "OOM"
 IN_SCRIPT = "The user executing the script can't"  # how Redis 7.0 says NOPERM there
 
@@ -93,10 +96,7 @@ def _response_error(text: str, where: object) -> TransportError:
     if text.startswith(FULL) or "-OOM " in text:
         return _full(where)
     if WRONG_TYPE in text:
-        return KeyOfAnotherType(
-            f"{where}: a key under our prefix has another type; remove it, or give our keys a prefix of their own "
-            f"(?prefix=): {text}"
-        )
+        return KeyOfAnotherType(f"{where}: {OF_ANOTHER_TYPE}: {text}")
     if text.startswith(("MOVED", "ASK", "CROSSSLOT")):
         return Misconfigured(f"{where} is a node of a Redis Cluster, which is not supported: {text}")
     if "exceeds maximum allowed size" in text or "invalid bulk length" in text:
