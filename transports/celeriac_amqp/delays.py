@@ -49,7 +49,7 @@ LEVELS = 28
 LONGEST = timedelta(seconds=2**LEVELS - 1)
 PREFIX = "celeriac_delayed_"
 DELIVERY = PREFIX + "due"
-AT_ONCE = 200
+AT_ONCE = 30  # below 32: of more acks at a time RabbitMQ forgets some when the channel is closed behind them
 LOST = PREFIX + "lost"
 
 
