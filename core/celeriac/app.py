@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
 from contextlib import asynccontextmanager
-from functools import cached_property
 from inspect import iscoroutinefunction
-from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
-from uuid import uuid4
 
-from celeriac.addresses import with_addresses
-from celeriac.client import Client
-from celeriac.clock import SystemClock
-from celeriac.configuration import Configuration
-from celeriac.connection import Connection, in_process
-from celeriac.declared import Declared
 from celeriac.errors import ConfigurationError, UnknownOption
-from celeriac.hooks import Hooks, middlewares_of
-from celeriac.locator import Locator, is_importing
-from celeriac.middleware import check
-from celeriac.plugins import Plugins
-from celeriac.portal import portal
+from celeriac.parts import SETTLED
 from celeriac.registry import TaskRegistry
-from celeriac.result import AsyncResult
 from celeriac.retry import RetryOptions
-from celeriac.routing import Router
-from celeriac.sender import Batch, Sender
 from celeriac.submit import Submits
 from celeriac.task import CALL_OPTIONS, NO_OPTIONS, RETRY_OPTIONS, CoroutineTask, FunctionTask, Task
 
@@ -38,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from celeriac.client import Client
     from celeriac.clock import Clock
-    from celeriac.codec import Codecs
-    from celeriac.middleware import Middleware, Middlewares
+    from celeriac.connection import Connection
+    from celeriac.locator import Locator
+    from celeriac.middleware import Middleware
     from celeriac.publisher import Publishes
+    from celeriac.result import AsyncResult
     from celeriac.routing import Routes
-    from celeriac.settings import Settings
+    from celeriac.sender import Batch
     from celeriac.task import BoundTaskMaker, TaskMaker
     from celeriac.topology import Binding, Exchange, Queue
     from celeriac.worker.inprocess import RunningWorker
@@ -66,8 +51,6 @@ class App(Submits):
         main: stands for ``__main__`` in the names of tasks declared in a program.
         configuration: where the settings come from.
         tasks: the tasks by name.
-        plugins: what is plugged in; ``plugins.register(obj)`` adds to this App alone.
-        hooks: those of the plugins that observe.
         clock: where the time comes from.
         found_by: the module by which a command found it, which other processes import too: it may import more tasks.
     """
@@ -107,65 +90,28 @@ class App(Submits):
             UnknownOption: a setting of an unknown name, with a did-you-mean.
             ConfigurationError: a value that cannot work.
         """
+        from celeriac.clock import SystemClock  # noqa: PLC0415 - these three are for Apps, not for who imports their names
+        from celeriac.configuration import Configuration  # noqa: PLC0415
+        from celeriac.declared import Declared  # noqa: PLC0415
+
         self.main = main
         self._defined = sys._getframe(1).f_globals  # noqa: SLF001 - the module that says App(...) is where workers find it
         self.configuration = Configuration({**settings, "broker": broker, "backend": backend}, self._defined)
         self.tasks = TaskRegistry(self)
-        self.plugins = Plugins()
-        self.hooks = Hooks(self.plugins)
-        for each in middleware:
-            check(each)
+        if middleware:
+            from celeriac.middleware import check  # noqa: PLC0415 - most have none
+
+            for each in middleware:
+                check(each)
         self._middleware = tuple(middleware)
         self.clock: Clock = clock or SystemClock()
-        self.random = Random()  # noqa: S311 - spreads retries and reconnections
         self._declared = Declared.of(queues, exchanges, bindings, routes)
         self._routes = routes
         self.lifespan_function: Callable[[], AbstractAsyncContextManager[Any]] | None = None
-        self.sender = Sender(self)
         self._client: Client | None = None
         self._link: Publishes | None = None
         self._lock = threading.RLock()
-        self._scope = uuid4().hex
-
-    # settled by the settings, and by no call before the first that needs them
-
-    @cached_property
-    def conf(self) -> Settings:
-        """The settings.
-
-        Raises:
-            ConfigurationError: a value cannot work, or a file that should hold some cannot be read.
-        """
-        return self.configuration.settings()
-
-    @cached_property
-    def default_queue(self) -> Queue:
-        """Where a task goes that has no route."""
-        return self._declared.default_queue(self.conf)
-
-    @cached_property
-    def queues(self) -> tuple[Queue, ...]:
-        """The declared queues, the default one first."""
-        return self._declared.with_default(self.default_queue)
-
-    @cached_property
-    def router(self) -> Router:
-        """Where tasks go."""
-        return Router(self._routes, self.default_queue)
-
-    @cached_property
-    def codecs(self) -> Codecs:
-        """How arguments and results are encoded."""
-        return self.plugins.codecs(self.conf)
-
-    @cached_property
-    def middlewares(self) -> Middlewares:
-        """What stands around every publish and run: of the plugins, and inside them the App's own.
-
-        Raises:
-            ConfigurationError: a plugin fails to say, or says something else.
-        """
-        return middlewares_of(self, self._middleware)
+        self._scope = os.urandom(16).hex()
 
     def config_from_object(self, source: Any, *, namespace: str | None = None) -> None:
         """Take settings from ``source``, where neither an argument nor the environment says otherwise.
@@ -181,7 +127,7 @@ class App(Submits):
         if self._client is not None:
             raise ConfigurationError("the App is in use already; call config_from_object where it is constructed")
         self.configuration.use(source, namespace)
-        for name in ("conf", "default_queue", "queues", "router", "codecs"):
+        for name in SETTLED:
             self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
@@ -229,7 +175,8 @@ class App(Submits):
     def _name_of(self, fn: Callable[..., Any]) -> str:
         module = fn.__module__
         if module == "__main__":
-            stem = Path(getattr(sys.modules["__main__"], "__file__", None) or "__main__").stem
+            file = getattr(sys.modules["__main__"], "__file__", None) or "__main__"
+            stem = os.path.splitext(os.path.basename(file))[0]  # noqa: PTH119, PTH122 - pathlib would double the import
             module = self.main or "__main__"
             if stem != module:
                 self.tasks.alias(stem, module)  # a client that imports the program calls the task by its stem
@@ -258,11 +205,15 @@ class App(Submits):
 
     def batch(self) -> Batch:
         """Return a block (``with`` or ``async with``) whose tasks are published together when it is left."""
+        from celeriac.sender import Batch  # noqa: PLC0415
+
         return Batch(self)
 
     def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - Celery's name for it
         """Return the result of a task by its id."""
-        return AsyncResult(task_id, self.client)
+        from celeriac.result import AsyncResult as Result  # noqa: PLC0415
+
+        return Result(task_id, self.client)
 
     def revoke(self, ids: str | Iterable[str], *, terminate: bool = False, best_effort: bool = False) -> None:
         """See that tasks are not run, and that coroutines which run are cancelled; their state is ``REVOKED``.
@@ -283,6 +234,8 @@ class App(Submits):
 
     async def arevoke(self, ids: str | Iterable[str], *, terminate: bool = False, best_effort: bool = False) -> None:
         """Revoke from a coroutine; as `revoke`."""
+        import asyncio  # noqa: PLC0415 - it is there where a coroutine runs
+
         revoking = self._revoke(ids, terminate=terminate, best_effort=best_effort)
         await asyncio.wrap_future(self.client.portal.start(revoking))
 
@@ -302,6 +255,9 @@ class App(Submits):
         return client
 
     def _new_client(self) -> Client:
+        from celeriac.client import Client  # noqa: PLC0415
+        from celeriac.portal import portal  # noqa: PLC0415
+
         connection, publisher = self.connect(), self._link
         if publisher is None and self.conf.task_always_eager:
             from celeriac.worker.eager import Eager  # noqa: PLC0415 - a door up, as in worker_main
@@ -318,6 +274,9 @@ class App(Submits):
 
     def connect(self) -> Connection:
         """Return a new connection to the App's broker and store, unopened; for a worker's own loop."""
+        from celeriac.addresses import with_addresses  # noqa: PLC0415
+        from celeriac.connection import Connection, in_process  # noqa: PLC0415
+
         settings = in_process(self.conf, self.plugins) or with_addresses(self.conf, self._defined)
         return Connection(
             settings=settings,
@@ -351,6 +310,8 @@ class App(Submits):
 
     async def aflush(self, timeout: float | None = None) -> None:
         """Wait from a coroutine; as `flush`."""
+        import asyncio  # noqa: PLC0415 - as in `arevoke`
+
         await asyncio.to_thread(self.flush, timeout)
 
     def close(self) -> None:
@@ -369,6 +330,8 @@ class App(Submits):
     @property
     def locator(self) -> Locator | None:
         """How another process finds this App; ``None`` where it cannot: in a REPL, a notebook, from standard input."""
+        from celeriac.locator import Locator  # noqa: PLC0415
+
         return self.found_by or Locator.of(self, self._defined)
 
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
@@ -380,6 +343,8 @@ class App(Submits):
         Args:
             argv: the command's options; by default those of the process.
         """
+        from celeriac.locator import is_importing  # noqa: PLC0415
+
         caller = sys._getframe(1)  # noqa: SLF001 - is a module being imported, or a program run?
         if is_importing() or (caller.f_code.co_name == "<module>" and caller.f_globals.get("__name__") != "__main__"):
             return

@@ -6,7 +6,6 @@ the hands (`celeriac.testing.VirtualClock`).
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -43,4 +42,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds``."""
+        import asyncio  # noqa: PLC0415 - who only declares tasks has no loop
+
         await asyncio.sleep(seconds)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConfigurationError, did_you_mean
 from celeriac.settings import Layer, Settings, environment
-from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +110,8 @@ def object_layer(source: Any, namespace: str | None = None) -> Layer:
     try:
         given = dict(source) if isinstance(source, Mapping) else _attributes(source)
     except Exception as error:  # a property is user code
+        from celeriac.transport_helpers import masked  # noqa: PLC0415 - for what is wrong only
+
         raise ConfigurationError(f"{origin} cannot be read: {type(error).__name__}: {masked(str(error))}") from error
     if namespace is not None:
         prefix = f"{namespace.upper()}_"
@@ -153,6 +154,8 @@ def _table(file: Path, _changed: int, _size: int) -> Mapping[str, Any] | None:
     try:
         table = tomllib.loads(data.decode())
     except ValueError as error:  # of TOML, and of UTF-8
+        from celeriac.transport_helpers import masked  # noqa: PLC0415 - for what is wrong only
+
         raise ConfigurationError(f"{file} is no TOML: {masked(str(error))}; mend it") from None
     tool = table.get("tool", {})
     found = tool.get("celeriac") if isinstance(tool, dict) else None
@@ -168,6 +171,8 @@ def _imported(text: str) -> Any:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigurationError(f"config_from_object({text!r}): there is no module {error.name!r}") from None
+        from celeriac.transport_helpers import masked  # noqa: PLC0415 - for what is wrong only
+
         why = f"{type(error).__name__}: {masked(str(error))}"
         raise ConfigurationError(f"config_from_object({text!r}): its module cannot be imported: {why}") from error
     if not attribute:

@@ -40,7 +40,6 @@ They are one tree::
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -275,5 +274,7 @@ class TaskError(ResultError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - most programs make no such mistake
+
     near = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

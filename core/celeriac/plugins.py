@@ -106,6 +106,11 @@ class Plugins:
         found = [installed for installed, _ in _loaded_entry_points()]
         return [replace(each, error=each.error or self._failures.get(each.full_name)) for each in found]
 
+    def failed(self) -> dict[str, str]:
+        """Return why those failed that the program registers and that were asked so far, by name; see `installed`."""
+        full_names = {each.full_name for each, _ in _loaded_entry_points()}
+        return {name: why for name, why in self._failures.items() if name not in full_names}
+
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Return what implements ``hook``, in the order in which it is to be called."""
         self._hooks()
@@ -146,7 +151,8 @@ class Plugins:
         factory = by_name.get(name)
         if factory is None:
             hint = did_you_mean(name, by_name)
-            raise ConfigurationError(f"no serializer {name!r}; there are {', '.join(sorted(by_name))}{hint}")
+            known = ", ".join(sorted(by_name))
+            raise ConfigurationError(f"no serializer {name!r}; there are {known}{hint}{self._silent()}")
         return self._made(f"serializer {name}", factory)
 
     def codecs(self, settings: Settings) -> Codecs:
@@ -241,11 +247,13 @@ class Plugins:
         return cls
 
     def _unknown(self, what: str, scheme: str, known: list[str]) -> str:
-        text = f"no plugin for the {what} {scheme}://; installed: {', '.join(known) or 'none'}"
-        for installed in self.installed:
-            if installed.error:
-                text += f"; {installed.name} did not load ({installed.error})"
+        text = f"no plugin for the {what} {scheme}://; installed: {', '.join(known) or 'none'}{self._silent()}"
         return f"{text}; install the distribution that provides it, say pip install 'celeriac[all]'"
+
+    def _silent(self) -> str:
+        """Return what to add where something is not found: a plugin that failed may be the one that has it."""
+        told = [(each.name, each.error) for each in self.installed if each.error]
+        return "".join(f"; {name} did not load ({why})" for name, why in [*told, *self.failed().items()])
 
 
 def _clash(scheme: str, first: str, second: str) -> Callable[[], Any]:

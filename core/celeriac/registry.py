@@ -57,10 +57,10 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
         """Start empty."""
         self._tasks: dict[str, Task[..., Any]] = {}
         self._aliases: dict[str, str] = {}
-        self._app = ref(app)
+        self._app = app  # which lives as long as somebody has its tasks
         self._adopted = 0  # of the declarations for every App
         with _lock:
-            _apps[:] = [*(each for each in _apps if each() is not None), self._app]
+            _apps[:] = [*(each for each in _apps if each() is not None), ref(app)]
 
     def add(self, task: Task[..., Any]) -> None:
         """Register a task; the same function again (a reload, a notebook) replaces itself.
@@ -114,9 +114,8 @@ class TaskRegistry(Mapping[str, Task[..., Any]]):
     def _adopt(self) -> None:
         """Declare here what was declared for every App."""
         with _lock:
-            app = self._app()
-            while app is not None and self._adopted < len(_declarations):
-                _declarations[self._adopted](app)
+            while self._adopted < len(_declarations):
+                _declarations[self._adopted](self._app)
                 self._adopted += 1  # from now on others find it without waiting here
 
 

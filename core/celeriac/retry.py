@@ -5,7 +5,6 @@ The names and defaults of the options are Celery's, where Celery has one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ from celeriac.flow import Delay, seconds_of
 
 if TYPE_CHECKING:
     from random import Random
-
-logger = logging.getLogger("celeriac.retry")
 
 MOST_DOUBLINGS = 64
 RetryPolicy = Callable[[BaseException, int], "Delay | None"]
@@ -85,7 +82,11 @@ class RetryOptions:
                 wanted = self.retry_policy(error, attempt)
                 return None if wanted is None else seconds_of(wanted)
             except Exception:
-                logger.exception("the retry policy %r failed; using the backoff", self.retry_policy)
+                import logging  # noqa: PLC0415 - who only declares tasks logs nothing
+
+                logging.getLogger("celeriac.retry").exception(
+                    "the retry policy %r failed; using the backoff", self.retry_policy
+                )
                 return self.backoff(attempt, random)
         return self.backoff(attempt, random) if self.wants_retry(error) else None
 

@@ -6,22 +6,18 @@ Where the values come from, and which goes before which, stands in `celeriac.con
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from celeriac.codec import short_name
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
 from celeriac.protocol import compression_type
-from celeriac.signing import Secret
-from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-logger = logging.getLogger("celeriac")
+    from celeriac.signing import Secret
 
 PREFIX = "CELERIAC_"
 NOT_SETTINGS = (
@@ -108,6 +104,8 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _keys(value: Any) -> tuple[Secret, ...]:
+    from celeriac.signing import Secret  # noqa: PLC0415 - most have none
+
     given = [part for part in value.split(";") if part] if isinstance(value, str) else value
     if isinstance(given, bytes):
         raise TypeError("use a list of keys")
@@ -222,6 +220,8 @@ class Settings:
         Raises:
             ConfigurationError: names the ``option`` that asks for it.
         """
+        from celeriac.codec import short_name  # noqa: PLC0415 - who only declares tasks encodes nothing
+
         if short_name(serializer) not in map(short_name, self.accept_content):
             raise ConfigurationError(
                 f"{option}={serializer!r} is not in accept_content={list(self.accept_content)}: nobody would read what "
@@ -299,6 +299,8 @@ class Layer:
                 raise ConfigurationError(f"{said}: {error}") from None  # it says what is wrong, and never the value
             if _is_secret(name):
                 raise ConfigurationError(f"{said}={HIDDEN}: it cannot be read as what it is to be") from None
+            from celeriac.transport_helpers import masked  # noqa: PLC0415 - as `_tell_unknown_variables`
+
             raise ConfigurationError(f"{said}={masked(str(value))!r}: {masked(str(error))}") from None
 
 
@@ -319,10 +321,14 @@ _told: set[str] = set()
 
 
 def _tell_unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> None:
+    import logging  # noqa: PLC0415 - for what is wrong only
+
     for name in environ:
         if name.startswith(PREFIX) and name not in known and not name.startswith(NOT_SETTINGS) and name not in _told:
             _told.add(name)
-            logger.warning("environment variable %s is no setting%s", name, did_you_mean(name, known))
+            logging.getLogger("celeriac").warning(
+                "environment variable %s is no setting%s", name, did_you_mean(name, known)
+            )
 
 
 def _check_limits(hard: float | None, soft: float | None) -> None:
@@ -339,6 +345,8 @@ def _is_secret(name: str) -> bool:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_shown(name, each) for each in value)
+    from celeriac.transport_helpers import masked  # noqa: PLC0415 - for people only
+
     if value is None or not _is_secret(name):
         return masked(value) if isinstance(value, str) else value
     return HIDDEN

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from celeriac.codec import short_name
 from celeriac.errors import ConfigurationError
-from celeriac.executor import TaskExecutor
+from celeriac.parts import Parts
 from celeriac.registry import declare_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from celeriac.app import App
+    from celeriac.executor import TaskExecutor
     from celeriac.result import AsyncResult
-    from celeriac.sender import Sender
     from celeriac.settings import Settings
     from celeriac.task import CallOptions, Task
 
@@ -36,10 +34,8 @@ OPTIONS: dict[str, Any] = {
 DEFERRED = {"publish_confirm": "deferred"}  # what the broker did not take, the future then raises
 
 
-class Submits:
+class Submits(Parts):
     """What an App does with functions that are none of its tasks."""
-
-    sender: Sender
 
     @overload
     def submit(
@@ -74,6 +70,8 @@ class Submits:
             ConfigurationError: this App has not opted in.
             UnknownOption: a name that is no call option.
         """
+        from celeriac.executor import TaskExecutor  # noqa: PLC0415 - with concurrent.futures, as `App` says
+
         self._call(max, (), {}, options)
 
         def send(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> AsyncResult[Any]:
@@ -105,6 +103,8 @@ class Submits:
 
 def _in_a_loop() -> bool:
     """Return whether to wait for a confirm here would hold up a running loop, as in ``loop.run_in_executor``."""
+    import asyncio  # noqa: PLC0415 - as in `executor`
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -114,6 +114,8 @@ def _in_a_loop() -> bool:
 
 def opted_in(settings: Settings) -> bool:
     """Return whether an App accepts functions by value."""
+    from celeriac.codec import short_name  # noqa: PLC0415 - as in `executor`
+
     return BY_VALUE in map(short_name, settings.accept_content)
 
 

@@ -7,21 +7,20 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from celeriac.converters import CallTypes
 from celeriac.errors import ConfigurationError, UnknownOption, did_you_mean
 from celeriac.flow import Retry, TaskFlow
-from celeriac.protocol import aware, compression_type
-from celeriac.request import Request, current_task, progress
 from celeriac.retry import RetryOptions
-from celeriac.settings import PUBLISH_CONFIRMS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from celeriac.app import App
+    from celeriac.converters import CallTypes
     from celeriac.flow import Delay
+    from celeriac.request import Request
     from celeriac.result import AsyncResult
 
 P = ParamSpec("P")
@@ -76,11 +75,16 @@ class CallOptions:
         """
         if type(self.priority) is not int:
             raise ConfigurationError(f"priority={self.priority!r}: give 0 to 9; higher is sooner")
-        if self.publish_confirm not in (None, *PUBLISH_CONFIRMS):
-            raise ConfigurationError(
-                f"publish_confirm={self.publish_confirm!r}: use one of {', '.join(PUBLISH_CONFIRMS)}"
-            )
+        if self.publish_confirm is not None:
+            from celeriac.settings import PUBLISH_CONFIRMS  # noqa: PLC0415 - most leave it to the App's setting
+
+            if self.publish_confirm not in PUBLISH_CONFIRMS:
+                raise ConfigurationError(
+                    f"publish_confirm={self.publish_confirm!r}: use one of {', '.join(PUBLISH_CONFIRMS)}"
+                )
         if self.compression is not None:
+            from celeriac.protocol import compression_type  # noqa: PLC0415 - most are not compressed
+
             object.__setattr__(self, "compression", compression_type(self.compression))
         if self.time_limit is None and self.soft_time_limit is None:
             return
@@ -138,7 +142,6 @@ class Task(Generic[P, R]):
         ignore_result: its result is not stored; ``None`` as the App's setting.
         track_started: that it has begun is stored; ``None`` as the App's setting.
         result_serializer: encodes its results; ``None`` as the App's setting.
-        types: what its annotations say of arguments and result; ``None`` where they are not looked at.
         retries: when it is tried again.
     """
 
@@ -175,7 +178,14 @@ class Task(Generic[P, R]):
         self._signature = _without_first(inspect.signature(fn)) if bind else inspect.signature(fn)
         self._plain_arity = _plain_arity(self._signature)
         self.result_serializer = result_serializer
-        self.types = CallTypes(name, fn, self._signature) if typing else None
+        self._typed = typing
+
+    @cached_property
+    def types(self) -> CallTypes | None:
+        """What its annotations say of arguments and result; ``None`` where they are not looked at."""
+        from celeriac.converters import CallTypes  # noqa: PLC0415 - who only declares tasks converts nothing
+
+        return CallTypes(self.name, self.__wrapped__, self._signature) if self._typed else None
 
     def __repr__(self) -> str:
         """Return ``<@task: name>``."""
@@ -188,6 +198,8 @@ class Task(Generic[P, R]):
         Raises:
             RuntimeError: no task runs here.
         """
+        from celeriac.request import current_task  # noqa: PLC0415 - for tasks that run
+
         request = current_task()
         if request is None:
             raise RuntimeError(f"{self!r} does not run here; .request is there only while a worker runs it")
@@ -222,6 +234,8 @@ class Task(Generic[P, R]):
         if self.request.task != self.name:
             raise RuntimeError(f"{self!r} does not run here; {self.request.task} does")
         if eta is not None:
+            from celeriac.protocol import aware  # noqa: PLC0415 - for tasks that run
+
             countdown = (aware(eta) - self.app.clock.now()).total_seconds()
         handled = sys.exc_info()[1]
         why = exc if exc is not None or isinstance(handled, TaskFlow) else handled
@@ -232,6 +246,8 @@ class Task(Generic[P, R]):
 
     def progress(self, current: float, total: float | None = None, **meta: Any) -> None:
         """Tell, from inside the task, how far it is; as `celeriac.progress`."""
+        from celeriac.request import progress  # noqa: PLC0415 - for tasks that run
+
         progress(current, total, **meta)
 
     def options(self, **options: Any) -> Task[P, R]:
@@ -241,7 +257,7 @@ class Task(Generic[P, R]):
             UnknownOption: a name that is no call option.
         """
         task: Task[P, R] = object.__new__(type(self))
-        task.__dict__.update(self.__dict__)
+        task.__dict__.update(self.__dict__, types=self.types)
         task.defaults = self.defaults.with_(options)
         return task
 
@@ -328,22 +344,23 @@ class CoroutineTask(Task[P, R]):
         return self.fn(self, *args, **kwargs) if self.bind else self.fn(*args, **kwargs)  # type: ignore[no-any-return]
 
 
-class TaskMaker(Protocol):
-    """What ``@app.task(...)`` returns: the function's own types are kept."""
+if TYPE_CHECKING:
 
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    class TaskMaker(Protocol):
+        """What ``@app.task(...)`` returns: the function's own types are kept."""
 
+        @overload
+        def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
+        @overload
+        def __call__(self, fn: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
-class BoundTaskMaker(Protocol):
-    """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
+    class BoundTaskMaker(Protocol):
+        """What ``@app.task(bind=True)`` returns: callers do not see the first argument."""
 
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
+        @overload
+        def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap] # as App.task
+        @overload
+        def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> FunctionTask[P, R]: ...
 
 
 def _limit(name: str, value: Any) -> float | None:

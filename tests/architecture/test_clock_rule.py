@@ -31,8 +31,8 @@ FORBIDDEN = {
 MODULES = {"time", "random"}  # imported nowhere: neither whole, nor by `from`
 HOME = "celeriac.clock"
 ALLOWED_IMPORTS = {
-    ("celeriac.app", "random", "Random"): "makes the Random that it injects",
-    ("celeriac.cli.health", "time", "monotonic"): "must answer fast, and the clock needs asyncio",
+    ("celeriac.parts", "random", "Random"): "makes the Random that it injects",
+    ("celeriac.cli.health", "time", "monotonic"): "must answer fast, and needs no more of a clock",
     ("celeriac.testing.simulation.chance", "random", "Random"): "makes the seeded one of a simulation",
 }
 

@@ -62,6 +62,57 @@ def test_neither_plugins_nor_drivers_are_imported(tmp_path: Path) -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+# of ours, all that `from celeriac import App` loads, and what an App with a task loads besides
+TO_IMPORT = "app errors flow parts registry retry submit task"
+TO_DECLARE = "clock configuration declared protocol protocol.compression routing settings topology"
+# each of these takes longer than all of ours
+HEAVY = {
+    "asyncio",
+    "decimal",
+    "email",
+    "importlib.metadata",
+    "json",
+    "logging",
+    "pluggy",
+    "socket",
+    "ssl",
+    "subprocess",
+}
+DECLARING = """
+import sys
+before = set(sys.modules)  # an environment may load what it likes
+from celeriac import App
+imported = set(sys.modules)
+app = App("shop", broker="amqp://guest:secret@localhost//", queues=())
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+for loaded in (imported, set(sys.modules)):
+    print(*sorted(loaded - before))
+"""
+
+
+def test_declaring_tasks_loads_little(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", DECLARING],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported, declared = (set(line.split()) for line in done.stdout.splitlines())
+    assert _ours(imported) == set(TO_IMPORT.split())
+    assert _ours(declared) == {*TO_IMPORT.split(), *TO_DECLARE.split()}
+    assert not declared & HEAVY
+
+
+def _ours(modules: set[str]) -> set[str]:
+    return {name.removeprefix("celeriac.") for name in modules if name.startswith("celeriac.")}
+
+
 def test_the_watch_sees_what_it_should(tmp_path: Path) -> None:
     for code in (
         "socket.socket()",

@@ -57,6 +57,7 @@ FLOORS = {
     "executor": 3,
     "deferred": 3,
     "loading": 3,
+    "parts": 3,
     "publisher": 3,
     "registry": 3,
     "result": 3,

@@ -76,6 +76,27 @@ def test_the_broken_are_listed_beside_the_sound(stranger):
     assert "Traceback" not in table.stdout + table.stderr
 
 
+OWN = """
+from celeriac import App
+from celeriac.hookspecs import hookimpl
+
+class Raising:
+    @hookimpl
+    def celeriac_serializers(self):
+        raise RuntimeError("not today")
+
+app = App(broker="memory://")
+app.plugins.register(Raising())
+"""
+
+
+def test_one_that_the_app_registers_is_listed_when_it_raises(stranger, project):
+    (project / "raising.py").write_text(OWN)
+    listed = stranger.run("plugins", "--json", "-A", "raising")
+    assert listed.returncode == exits.FAILED
+    assert rows(listed)["registered"]["error"] == "Raising: celeriac_serializers raised RuntimeError: not today"
+
+
 def test_a_check_tells_each_clause(stranger):
     stranger("mine", PLUGIN.format(scheme="mine", body=NO_PEEK))
     checked = stranger.run("plugins", "check", "mine://x", "--json", "--only", ONLY, timeout=110)

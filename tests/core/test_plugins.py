@@ -53,6 +53,33 @@ def test_a_stranger_s_is_found_by_its_scheme_in_that_app_only() -> None:
         other.transport("strange://x")
 
 
+class Raising:
+    """What a program may register by mistake."""
+
+    @hookimpl
+    def celeriac_transports(self):
+        raise RuntimeError("not today")
+
+    @hookimpl
+    def celeriac_serializers(self):
+        raise RuntimeError("nor tomorrow")
+
+
+def test_one_of_the_program_that_raises_is_told_where_something_is_missing() -> None:
+    plugins = Plugins()
+    plugins.register(Raising())
+    with pytest.raises(
+        ConfigurationError, match=r"Raising did not load \(celeriac_transports raised RuntimeError: not"
+    ):
+        plugins.transport("strange://x")
+    with pytest.raises(
+        ConfigurationError, match=r"Raising did not load \(celeriac_serializers raised RuntimeError: nor"
+    ):
+        plugins.serializer("strange")
+    assert plugins.transport("memory://x") is MemoryTransport
+    assert plugins.failed().keys() == {"Raising"}
+
+
 def test_two_for_one_scheme_are_refused() -> None:
     plugins = Plugins()
     plugins.register(offers("memory", lambda: Stranger))
@@ -255,6 +282,8 @@ def test_a_broken_stranger_is_told_with_its_error_and_harms_no_other(strangers, 
     assert {each for each, why in said.items() if why is not None} == {"broken"}
     with pytest.raises(ConfigurationError, match=rf"broken did not load \(.*{name}"):
         plugins.transport("strange://x")
+    with pytest.raises(ConfigurationError, match=rf"broken did not load \(.*{name}"):
+        plugins.serializer("strange")
 
 
 def test_a_stranger_whose_transport_raises_anything_is_told_by_its_scheme(strangers) -> None:

@@ -83,9 +83,10 @@ def _rows(plugins: Plugins) -> list[dict[str, Any]]:
         offers = brokers.pop(name, []), stores.pop(name, []), codecs.pop(name, [])
         rows.append({**about, **_judged(plugins, *offers, installed.error)})
     mine, kept, read = (sorted(chain(*found.values())) for found in (brokers, stores, codecs))
-    if mine or kept or read:
+    failed = "; ".join(f"{name}: {why}" for name, why in plugins.failed().items())
+    if mine or kept or read or failed:
         about = {"name": "registered", "distribution": "the App", "version": "-"}
-        rows.append({**about, **_judged(plugins, mine, kept, read, None)})
+        rows.append({**about, **_judged(plugins, mine, kept, read, failed or None)})
     return rows
 
 

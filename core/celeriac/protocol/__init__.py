@@ -6,14 +6,18 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, and messages
 
 from __future__ import annotations
 
-from celeriac.protocol.body import decode_body
-from celeriac.protocol.build import Packed, pack, resend, retried, task_message
-from celeriac.protocol.compression import compression_type
-from celeriac.protocol.errordata import ErrorData, RemoteTraceback, rebuild
-from celeriac.protocol.header import TaskHeader, parse_header
-from celeriac.protocol.own import OwnTable
-from celeriac.protocol.resultmeta import parse_result_meta, result_meta
-from celeriac.protocol.when import aware, parse_when
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celeriac.protocol.body import decode_body
+    from celeriac.protocol.build import Packed, pack, resend, retried, task_message
+    from celeriac.protocol.compression import compression_type
+    from celeriac.protocol.errordata import ErrorData, RemoteTraceback, rebuild
+    from celeriac.protocol.header import TaskHeader, parse_header
+    from celeriac.protocol.own import OwnTable
+    from celeriac.protocol.resultmeta import parse_result_meta, result_meta
+    from celeriac.protocol.when import aware, parse_when
 
 __all__ = [
     "ErrorData",
@@ -34,3 +38,31 @@ __all__ = [
     "retried",
     "task_message",
 ]
+
+_HOMES = {
+    "ErrorData": "errordata",
+    "OwnTable": "own",
+    "Packed": "build",
+    "RemoteTraceback": "errordata",
+    "TaskHeader": "header",
+    "aware": "when",
+    "compression_type": "compression",
+    "decode_body": "body",
+    "pack": "build",
+    "parse_header": "header",
+    "parse_result_meta": "resultmeta",
+    "parse_when": "when",
+    "rebuild": "errordata",
+    "resend": "build",
+    "result_meta": "resultmeta",
+    "retried": "build",
+    "task_message": "build",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name at its first use: who declares tasks needs two of them, and none of what reads messages."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
