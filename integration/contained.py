@@ -27,7 +27,7 @@ STARTING = 60  # seconds
 PORTS = {"rabbitmq": 5672, "redis": 6379}
 NAMES = ("one", "two", "three")
 COOKIE = "celeriac"
-TICK = 4  # seconds; a silent node is given up after three to five of them, by net_ticktime
+TICK = 6  # seconds; a silent node is given up after three to five of them, by net_ticktime
 CLUSTER = f"""\
 loopback_users.guest = false
 cluster_formation.peer_discovery_backend = classic_config
@@ -80,7 +80,7 @@ class Node:
         self._starts = 1
         self._container = (
             DockerContainer(image("rabbitmq"))
-            .with_kwargs(hostname=name)
+            .with_kwargs(hostname=name, dns=["127.0.0.1"], dns_opt=["timeout:1", "attempts:1"])
             .with_bind_ports(PORTS["rabbitmq"], self._port)
             .with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", f"-setcookie {COOKIE}")
             .with_volume_mapping(str(config), "/etc/rabbitmq/conf.d/20-cluster.conf")
@@ -101,6 +101,7 @@ class Node:
         self.control("await_online_nodes", str(len(NAMES)))
 
     def remove(self) -> None:
+        import pathlib; pathlib.Path("/tmp/ct/node-" + self.name + ".log").write_bytes(self._container.get_logs()[0])  # DEBUG
         self._container.stop()
 
     def control(self, *arguments: str) -> str:
