@@ -1,7 +1,7 @@
 """Brokers in containers, by the testcontainers library.
 
-The images are ``CELERIAC_TEST_RABBITMQ_IMAGE`` and ``CELERIAC_TEST_REDIS_IMAGE``, else the official ones; where none can
-be pulled, ``bash integration/containers/prepare`` makes them.
+The images are ``CELERIAC_TEST_RABBITMQ_IMAGE`` and ``CELERIAC_TEST_REDIS_IMAGE``, else the official ones; where none
+can be pulled, ``bash integration/containers/prepare`` makes them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 import re
 import socket
+import uuid
 from contextlib import ExitStack
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Self
 
+from docker.constants import DEFAULT_DOCKER_API_VERSION
+from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.network import Network
+from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -27,6 +32,7 @@ STARTING = 60  # seconds
 PORTS = {"rabbitmq": 5672, "redis": 6379}
 NAMES = ("one", "two", "three")
 COOKIE = "celeriac"
+DEAD_LETTERS = "-rabbit dead_letter_worker_publisher_confirm_timeout 3000"  # ms; 180,000 where nobody says otherwise
 TICK = 6  # seconds; a silent node is given up after three to five of them, by net_ticktime
 CLUSTER = f"""\
 loopback_users.guest = false
@@ -72,20 +78,25 @@ class Node:
         url: for clients; the same after a restart.
     """
 
-    def __init__(self, name: str, config: Path, nodes: Network) -> None:
+    def __init__(self, name: str, config: Path, network: str, hosts: Mapping[str, str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             self._port = server.getsockname()[1]
         self.name = name
-        self._nodes = nodes
+        self._network_name = network
+        self._address = hosts[name]
         self._starts = 1
+        endpoint = EndpointConfig(DEFAULT_DOCKER_API_VERSION, ipv4_address=self._address)
         self._container = (
             DockerContainer(image("rabbitmq"))
-            .with_kwargs(hostname=name, dns=["127.0.0.1"], dns_opt=["timeout:1", "attempts:1"])
+            .with_kwargs(
+                hostname=name,
+                network=network,
+                networking_config={network: endpoint},
+                extra_hosts=dict(hosts),  # not by DNS: a name that is gone holds up a node for seconds, again and again
+            )
             .with_bind_ports(PORTS["rabbitmq"], self._port)
-            .with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", f"-setcookie {COOKIE}")
+            .with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", f"-setcookie {COOKIE} {DEAD_LETTERS}")
             .with_volume_mapping(str(config), "/etc/rabbitmq/conf.d/20-cluster.conf")
-            .with_network(nodes)
-            .with_network_aliases(name)
         )
 
     def create(self) -> None:
@@ -101,7 +112,7 @@ class Node:
         self.control("await_online_nodes", str(len(NAMES)))
 
     def remove(self) -> None:
-        import pathlib; pathlib.Path("/tmp/ct/node-" + self.name + ".log").write_bytes(self._container.get_logs()[0])  # DEBUG
+        """End it, and what it kept."""
         self._container.stop()
 
     def control(self, *arguments: str) -> str:
@@ -126,6 +137,7 @@ class Node:
         self._container.get_wrapped_container().pause()
 
     def go_on(self) -> None:
+        """Let it go on."""
         self._container.get_wrapped_container().unpause()
 
     def cut_off(self) -> None:
@@ -140,10 +152,10 @@ class Node:
     def join(self) -> None:
         """Give it back to that network; it starts its broker again, as `pause_minority` means."""
         self._starts += 1
-        self._network().connect(self._container.get_container_id(), aliases=[self.name])
+        self._network().connect(self._container.get_container_id(), ipv4_address=self._address)
 
     def _network(self) -> DockerNetwork:
-        return self._container.get_docker_client().client.networks.get(self._nodes.name)
+        return self._container.get_docker_client().client.networks.get(self._network_name)
 
 
 class Cluster:
@@ -161,8 +173,9 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            network = stack.enter_context(Network(docker_network_kw={"internal": True}))
-            self.nodes = [Node(name, self._config, network) for name in NAMES]
+            network, subnet = _own_network(stack)
+            hosts = {name: str(subnet[10 + number]) for number, name in enumerate(NAMES)}
+            self.nodes = [Node(name, self._config, network, hosts) for name in NAMES]
             for node in self.nodes:
                 stack.callback(node.remove)
                 node.create()
@@ -183,3 +196,15 @@ class Cluster:
     def at(self, port: int) -> Node:
         """Return the node whose clients come to ``port``."""
         return next(node for node in self.nodes if node.url.endswith(f":{port}"))
+
+
+def _own_network(stack: ExitStack) -> tuple[str, IPv4Network]:
+    """Make a network that leads nowhere, whose addresses may be chosen: the engine wants to be told the subnet then."""
+    networks = DockerClient().client.networks
+    found = networks.create(f"celeriac-{uuid.uuid4().hex[:8]}", internal=True)
+    found.reload()
+    subnet = found.attrs["IPAM"]["Config"][0]["Subnet"]
+    found.remove()
+    network = networks.create(found.name, internal=True, ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]))
+    stack.callback(network.remove)
+    return network.name, IPv4Network(subnet)

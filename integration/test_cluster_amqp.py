@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from conftest import containers
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from celeriac import AsyncResult
 
 OPTIONS = "?heartbeat=2"
+TASKS = 10_000
 SENDERS = 8
 DELAYED_EVERY = 20  # one of so many, by 1, 2 or 3 s
-PATIENCE = 30
+PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ class Traffic:
         self._ending = threading.Event()
         self.longest = 0.0
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         self._path.touch()
         urls = self._cluster.urls(OPTIONS)
         with ExitStack() as stack:
@@ -102,15 +103,16 @@ class Traffic:
         return Counter(int(line) for line in self._path.read_text().split())
 
 
-def test_faults(cluster: Cluster, tmp_path: Path) -> None:
-    tasks, faults = 10_000, (killed, cut_off, frozen)
-    share = tasks // (len(faults) + 1)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.soak)])
+def test_nothing_is_lost_while_nodes_are_killed_cut_off_and_frozen(cluster: Cluster, tmp_path: Path, rounds) -> None:
+    faults = (killed, cut_off, frozen) * rounds
+    share = TASKS // 4
     with Traffic(cluster, tmp_path / "ran") as traffic:
-        for _ in traffic.send(range(share)):
-            pass
+        rest(traffic.send(range(share)))
         for turn, fault in enumerate(faults, 1):
             fault(traffic, range(turn * share, (turn + 1) * share))
-        account(traffic, tasks)
+        account(traffic, share * (1 + len(faults)))
 
 
 def killed(traffic: Traffic, numbers: range) -> None:
@@ -147,6 +149,7 @@ def frozen(traffic: Traffic, numbers: range) -> None:
     told(f"{node.name} frozen", begun, traffic)
     node.go_on()
     rest(sending)
+    node.control("await_online_nodes", "3")
 
 
 def half(sending: Iterator[None], numbers: range) -> None:
@@ -160,7 +163,8 @@ def rest(sending: Iterator[None]) -> None:
 
 
 def told(what: str, begun: float, traffic: Traffic) -> None:
-    print(f"{what}: half of the next were confirmed after {time.monotonic() - begun:.1f} s, {traffic.raised.total()} raised")
+    seconds = time.monotonic() - begun
+    print(f"{what}: half of the next were confirmed after {seconds:.1f} s, {traffic.raised.total()} raised so far")
 
 
 def account(traffic: Traffic, sent: int) -> None:
@@ -182,7 +186,7 @@ def account(traffic: Traffic, sent: int) -> None:
 def missing(traffic: Traffic, sent: int) -> str:
     left = sorted(set(range(sent)) - set(traffic.ran()))
     lines = [line for worker in traffic.workers for line in worker.lines if "INFO" not in line]
-    for w in traffic.workers: __import__("pathlib").Path(f"/tmp/ct/worker-{w.process.pid}.log").write_text("\n".join(w.lines))  # DEBUG
-    held = traffic.node().control("list_queues", "name", "messages_ready", "messages_unacknowledged", "leader")
-    ids = {number: traffic.results[number].id for number in left[:20] if number in traffic.results}
-    return "\n".join([f"{len(left)} of {sent} did not run, {ids}", held, *lines[-60:]])
+    held = traffic.node().control(
+        "list_queues", "name", "messages_ready", "messages_unacknowledged", "messages_dlx", "leader"
+    )
+    return "\n".join([f"{len(left)} of {sent} did not run, {left[:20]}", held, *lines[-60:]])

@@ -74,6 +74,9 @@ class Session:
             except ConnectionLost as error:
                 errors.append(error)
                 nodes.failed(address)
+            except asyncio.CancelledError:  # our caller's time is up: whoever is next should not begin with it again
+                nodes.failed(address)
+                raise
             else:
                 return session
         if len(errors) == 1:
