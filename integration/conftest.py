@@ -27,7 +27,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 import redis
+from contained import contained, url_of
 from redis_server import PROGRAM, RedisServer
+from testcontainers.core.docker_client import DockerClient
 
 from celeriac import App
 
@@ -38,6 +40,7 @@ RABBITMQ_PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those in the PATH, whic
 LOCAL = "amqp://guest:guest@127.0.0.1:5672"
 CELERY = ("celery[redis]==5.7.0", "msgpack", "backports.zstd; python_version < '3.14'")
 CELERY_ENVIRONMENT = Path(__file__).parent.parent / ".bench" / "celery"
+PREPARE = "bash integration/containers/prepare"
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
 
@@ -57,7 +60,7 @@ def amqp_broker() -> Iterator[str]:
     elif _answers("127.0.0.1", 5672):
         yield LOCAL
     else:
-        yield from _rabbitmq_container()
+        yield from _container("rabbitmq", "nobody at localhost:5672, no CELERIAC_TEST_AMQP_URL")
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +97,7 @@ def redis_broker() -> Iterator[str]:
     elif _answers("127.0.0.1", 6379):
         yield LOCAL_REDIS
     else:
-        yield from _redis_container()
+        yield from _container("redis", "nobody at localhost:6379, no CELERIAC_TEST_REDIS_URL")
 
 
 @pytest.fixture
@@ -233,33 +236,22 @@ def unavailable(why: str) -> None:
     pytest.skip(why)
 
 
-def _rabbitmq_container() -> Iterator[str]:
+def containers() -> None:
+    """Skip, or fail where brokers are required, where no container engine answers."""
     try:
-        from testcontainers.rabbitmq import RabbitMqContainer
+        DockerClient().client.ping()
+    except Exception as error:  # noqa: BLE001 - no engine shows in many ways, and each is the same to us
+        unavailable(f"no containers, for no engine answers ({error}): start one, or {PREPARE} as root on a Debian")
 
-        container = RabbitMqContainer(os.environ.get("CELERIAC_TEST_RABBITMQ_IMAGE", "rabbitmq:4"))
-        container.start()
-    except Exception as error:  # noqa: BLE001 - no Docker shows in many ways, and each is the same to us
-        unavailable(f"no RabbitMQ: nobody at localhost:5672, no CELERIAC_TEST_AMQP_URL, and no container ({error})")
+
+def _container(broker: str, otherwise: str) -> Iterator[str]:
+    try:
+        container = contained(broker).start()
+    except Exception as error:  # noqa: BLE001 - as above; and an image may be missing
+        unavailable(f"no {broker}: {otherwise}, and no container ({error}); {PREPARE} makes one possible")
         return
     try:
-        port = container.get_exposed_port(5672)
-        yield f"amqp://guest:guest@{container.get_container_host_ip()}:{port}"
-    finally:
-        container.stop()
-
-
-def _redis_container() -> Iterator[str]:
-    try:
-        from testcontainers.redis import RedisContainer
-
-        container = RedisContainer(os.environ.get("CELERIAC_TEST_REDIS_IMAGE", "redis:7"))
-        container.start()
-    except Exception as error:  # noqa: BLE001 - as above
-        unavailable(f"no Redis: nobody at localhost:6379, no CELERIAC_TEST_REDIS_URL, and no container ({error})")
-        return
-    try:
-        yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
+        yield url_of(broker, container)
     finally:
         container.stop()
 

@@ -19,7 +19,9 @@ from celeriac.message import REQUEUE, Dead, DeadLetter, Settlement, SettleReceip
 from celeriac.testing.conformance.case import eventually, unique
 from celeriac.testing.conformance.transport_case import ids, message_to, settled, take, take_all
 from celeriac.topology import Queue, Topology
+from celeriac_amqp.declaring import CLASSIC, QUORUM
 from celeriac_amqp.delays import LONGEST
+from celeriac_amqp.pausing import PAUSED_SUFFIX
 from celeriac_amqp.transport import AmqpTransport
 
 if TYPE_CHECKING:
@@ -165,6 +167,23 @@ def test_a_channel_that_the_broker_closes_harms_no_other_queue(amqp_vhost) -> No
     asyncio.run(body())
 
 
+def test_what_was_lost_with_its_channel_is_no_error_to_settle(amqp_vhost) -> None:
+    """Before the channel is open again, and after the consumer was left: a worker's results come when they come."""
+
+    async def body() -> None:
+        async with opened(amqp_vhost) as (transport, queue):
+            await transport.publish([message_to(queue)])
+            async with transport.consume([queue.name], prefetch=10) as consumer:
+                (held,) = await take(consumer, 1)
+            assert await consumer.settle([Settlement(held.token)]) == [SettleReceipt.LOST]
+            async with transport.consume([queue.name], prefetch=10) as consumer:
+                (held,) = await take(consumer, 1)
+                consumer._windows[0].lost()
+                assert await consumer.settle([Settlement(held.token)]) == [SettleReceipt.LOST]
+
+    asyncio.run(body())
+
+
 def test_a_queue_that_was_not_made_by_us_is_not_made_again(amqp_vhost) -> None:
     async def body() -> None:
         async with opened(amqp_vhost) as (maker, queue):
@@ -218,6 +237,26 @@ def test_a_dead_letter_queue_that_was_deleted_is_made_again(amqp_vhost) -> None:
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("earlier", [None, CLASSIC])
+def test_the_flag_of_a_pause_outlives_a_node(amqp_vhost, earlier) -> None:
+    """A classic queue could not be found while its node is down; one that is there from earlier does as well."""
+
+    async def body() -> None:
+        async with opened(amqp_vhost) as (transport, queue):
+            flag = queue.name + PAUSED_SUFFIX
+            async with transport.control().scratch() as channel:
+                if earlier:
+                    await channel.call("queue_declare", flag, durable=True, arguments=dict(earlier))
+            await transport.pause(queue.name)
+            async with transport.control().scratch() as channel:
+                await channel.call("queue_declare", flag, durable=True, arguments=dict(earlier or QUORUM))
+            assert (await transport.depth(queue.name)).paused
+            await transport.resume(queue.name)
+            assert not (await transport.depth(queue.name)).paused
+
+    asyncio.run(body())
+
+
 def test_the_longest_delay_is_taken(amqp_vhost) -> None:
     async def body() -> None:
         async with opened(amqp_vhost) as (transport, queue):
@@ -242,6 +281,29 @@ def refused(url: str, *others: str) -> tuple[Exception, float]:
     with pytest.raises((ConnectionLost, AccessRefused, ConfigurationError)) as raised:
         asyncio.run(body())
     return raised.value, time.monotonic() - began
+
+
+def test_a_node_that_is_silent_is_tried_once(amqp_vhost) -> None:
+    """By the connection that publishes it is not tried again, nor by whoever comes after one that gave up."""
+
+    async def body() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"amqp://127.0.0.1:{silent.getsockname()[1]}?connect_timeout=30"
+            transport = AmqpTransport([url, amqp_vhost], clock=SystemClock(), on_lost=lambda _error: None)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(transport.open(), 0.3)
+            await asyncio.wait_for(transport.open(), 5)
+            queue = Queue(unique("silent"))
+            await transport.declare(Topology.of([queue]))
+            assert (await asyncio.wait_for(transport.publish([message_to(queue)]), 5))[0].ok
+            silent.settimeout(0.1)
+            silent.accept()[0].close()
+            with pytest.raises(TimeoutError):
+                silent.accept()
+            await transport.delete(queue.name)
+            await transport.close()
+
+    asyncio.run(body())
 
 
 def test_each_way_of_not_connecting_says_what_is_wrong_within_seconds(amqp_broker, caplog) -> None:

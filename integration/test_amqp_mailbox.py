@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.clock import SystemClock
-from celeriac.errors import ConfigurationError, ConnectionLost, NoResultStore, QueueNotFound, Unsupported
+from celeriac.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    NoResultStore,
+    QueueNotFound,
+    TopologyMismatch,
+    Unsupported,
+)
 from celeriac.message import Message
 from celeriac.results import ResultRecord
 from celeriac.testing import ResultStoreContract
 from celeriac.testing.conformance.case import eventually, unique
-from celeriac_amqp.mailbox import AmqpMailbox
+from celeriac_amqp.declaring import CLASSIC, QUORUM
+from celeriac_amqp.mailbox import EXPIRES, AmqpMailbox
 from celeriac_amqp.transport import AmqpTransport
 
 if TYPE_CHECKING:
@@ -145,5 +153,27 @@ def test_groups_are_refused_and_so_is_another_broker(amqp_vhost) -> None:
                 await store.join("g", "m", 2)
         with pytest.raises(ConfigurationError, match="backend="):
             AmqpMailbox(["rpc://"], clock=SystemClock())
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(("urls", "kind"), [(1, "classic"), (2, "quorum")])
+def test_with_several_addresses_it_outlives_a_node(amqp_vhost, urls, kind) -> None:
+    async def body() -> None:
+        transport = AmqpTransport([amqp_vhost] * urls, clock=SystemClock(), on_lost=lambda _error: None)
+        await transport.open()
+        store = AmqpMailbox(["rpc://"], clock=SystemClock(), transport=transport)
+        await store.open()
+        try:
+            await store.sent(["a"])
+            other = {"classic": QUORUM, "quorum": CLASSIC}[kind]
+            with pytest.raises(TopologyMismatch, match=f"current is '{kind}'"):
+                async with transport.control().scratch() as channel:
+                    await channel.call("queue_declare", store.reply_to, durable=True, arguments={**other, **EXPIRES})
+            await store.put([record("a", store)])
+            assert [one.state for one in await _all(store, ["a"])] == ["SUCCESS"]
+        finally:
+            await store.close()
+            await transport.close()
 
     asyncio.run(body())

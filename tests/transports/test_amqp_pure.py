@@ -26,7 +26,7 @@ from celeriac.errors import (
 from celeriac.message import Dead, DeadLetter, Delivery, Message, Requeue
 from celeriac.topology import Queue
 from celeriac.transport_helpers import matches
-from celeriac_amqp.address import parse
+from celeriac_amqp.address import Nodes, parse
 from celeriac_amqp.declaring import priority_levels, queue_arguments
 from celeriac_amqp.delays import LEVELS, LONGEST, binding_key, delay_key, entry, seconds_until
 from celeriac_amqp.errors import channel_error, open_error
@@ -99,6 +99,18 @@ def test_an_unknown_option_names_the_nearest() -> None:
 
 def test_the_password_is_in_no_repr() -> None:
     assert "open-sesame" not in repr(parse("amqp://u:open-sesame@h"))
+
+
+def test_a_node_that_failed_is_tried_last() -> None:
+    one, two, three = (parse(f"amqp://{host}") for host in ("one", "two", "three"))
+    nodes = Nodes([one, two, three])
+    nodes.failed(one)
+    assert nodes.in_order() == (two, three, one)
+    nodes.failed(three)
+    assert nodes.in_order() == (two, one, three)
+    alone = Nodes([one])
+    alone.failed(one)
+    assert alone.in_order() == (one,)
 
 
 # -- declarations

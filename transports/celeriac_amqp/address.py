@@ -14,7 +14,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.transport_helpers import masked, url_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 QUEUE_TYPES = ("quorum", "classic")
 CODECS = ("lean", "pika")
@@ -118,6 +118,31 @@ class Address:
     def __str__(self) -> str:
         """Return ``host:port``, for people."""
         return f"{self.host}:{self.port}"
+
+
+class Nodes:
+    """The addresses of one cluster, as the connections of one transport try them.
+
+    One that did not answer, or whose connection was lost or stalled, is tried last from then on, so that no other
+    connection waits for it again.
+    """
+
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        """Begin in the order given."""
+        self._order = list(addresses)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._order)
+
+    def in_order(self) -> tuple[Address, ...]:
+        """Return them in the order in which to try them now."""
+        return tuple(self._order)
+
+    def failed(self, address: Address) -> None:
+        """Try ``address`` last from now on."""
+        self._order.remove(address)
+        self._order.append(address)
 
 
 def parse(url: str) -> Address:

@@ -15,9 +15,9 @@ from celeriac_amqp.errors import channel_error, connection_error, open_error
 from celeriac_amqp.frames import FrameConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
-    from celeriac_amqp.address import Address
+    from celeriac_amqp.address import Address, Nodes
 
 CLOSE_TIMEOUT = 2.0  # seconds for a polite farewell
 
@@ -31,9 +31,10 @@ class Session:
         error: why it is gone; ``None`` while it is open.
     """
 
-    def __init__(self, address: Address, purpose: str, on_lost: Callable[[ConnectionLost], None]) -> None:
+    def __init__(self, nodes: Nodes, address: Address, purpose: str, on_lost: Callable[[ConnectionLost], None]) -> None:
         """Prepare; `open` is the way in."""
         self.address = address
+        self._nodes = nodes
         self.blocked = False
         self.error: ConnectionLost | None = None
         self._purpose = purpose
@@ -53,13 +54,11 @@ class Session:
         self._raw.add_on_connection_unblocked_callback(lambda *_: setattr(self, "blocked", False))
 
     @classmethod
-    async def open(
-        cls, addresses: Sequence[Address], purpose: str, on_lost: Callable[[ConnectionLost], None]
-    ) -> Session:
-        """Connect to the first of ``addresses`` that answers.
+    async def open(cls, nodes: Nodes, purpose: str, on_lost: Callable[[ConnectionLost], None]) -> Session:
+        """Connect to the first of ``nodes`` that answers.
 
         Args:
-            addresses: nodes of one cluster, tried in order.
+            nodes: of one cluster; those that failed are told to it.
             purpose: shown beside the connection in RabbitMQ's own lists.
             on_lost: called once when the connection ends other than by our own `close`.
 
@@ -68,12 +67,16 @@ class Session:
             AccessRefused: one refused us.
         """
         errors: list[TransportError] = []
-        for address in addresses:
-            session = cls(address, purpose, on_lost)
+        for address in nodes.in_order():
+            session = cls(nodes, address, purpose, on_lost)
             try:
                 await session._established()
             except ConnectionLost as error:
                 errors.append(error)
+                nodes.failed(address)
+            except asyncio.CancelledError:  # our caller's time is up: whoever is next should not begin with it again
+                nodes.failed(address)
+                raise
             else:
                 return session
         if len(errors) == 1:
@@ -157,6 +160,8 @@ class Session:
         self.error = connection_error(error, str(self.address))
         if not self._closed.done():
             self._closed.set_result(None)
+        if self._on_lost is not _nobody:
+            self._nodes.failed(self.address)
         self._on_lost(self.error)
 
 

@@ -1,8 +1,10 @@
 """The reply mailbox: results sent to whoever sent the task, over the broker, in Celery's form.
 
-A caller's mailbox is a durable classic queue of its process, named when the store is constructed, made at the first
-task whose result is wanted, deleted at close. It outlives a lost connection by five minutes, so that results which
-come while the caller reconnects are there when it is back. A worker publishes each result to that queue, and
+A caller's mailbox is a durable queue of its process, named when the store is constructed, made at the first task whose
+result is wanted, deleted at close. It outlives a lost connection by five minutes, so that results which come while the
+caller reconnects are there when it is back. It is a classic queue, which is the faster, where the transport has one
+address; where it has several it is a quorum queue: RabbitMQ refuses a classic one as long as its node is down, and the
+caller could not go on at another. A worker publishes each result to that queue, and
 not mandatory: a mailbox that is not there means that the caller is gone.
 """
 
@@ -30,7 +32,7 @@ from celeriac.results import ResultStore, StoreCapabilities
 from celeriac.states import FINAL
 from celeriac.transport_helpers import url_options
 from celeriac_amqp.address import OPTIONS
-from celeriac_amqp.declaring import CLASSIC
+from celeriac_amqp.declaring import CLASSIC, QUORUM
 from celeriac_amqp.field_table import MAX_SHORT
 from celeriac_amqp.transport import AmqpTransport
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("celeriac.amqp")
 
-ARGUMENTS = {**CLASSIC, "x-expires": 300_000}
+EXPIRES = {"x-expires": 300_000}
 PREFETCH = 1000
 
 
@@ -74,6 +76,7 @@ class AmqpMailbox(ResultStore):
             )
         self.reply_to = f"celeriac.reply.{uuid.uuid4().hex}"
         self._broker = transport
+        self._arguments = {**(QUORUM if len(transport.nodes) > 1 else CLASSIC), **EXPIRES}
         self._records: dict[str, ResultRecord | None] = {}
         self._waiting: dict[str, list[_Waiter]] = {}
         self._channel: Channel | None = None
@@ -121,7 +124,7 @@ class AmqpMailbox(ResultStore):
             if self._channel is not None and self._channel.error is None:
                 return
             channel = await self._broker.control().channel()
-            await channel.call("queue_declare", self.reply_to, durable=True, arguments=dict(ARGUMENTS))
+            await channel.call("queue_declare", self.reply_to, durable=True, arguments=dict(self._arguments))
             await channel.call("basic_qos", prefetch_count=PREFETCH)
             await channel.call("basic_consume", self.reply_to, self._on_message)
             self._channel = channel

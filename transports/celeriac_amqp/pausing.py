@@ -1,11 +1,15 @@
-"""Pause: a durable queue named ``<queue>.paused`` exists. That it exists is the whole of it; nothing is ever in it."""
+"""Pause: a durable queue named ``<queue>.paused`` exists. That it exists is the whole of it; nothing is ever in it.
+
+It is a quorum queue: a classic one cannot be found while its node is down, and what was paused would be worked on.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from celeriac.errors import QueueNotFound
-from celeriac_amqp.declaring import CLASSIC
+from celeriac.errors import QueueNotFound, TopologyMismatch
+from celeriac_amqp.declaring import QUORUM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +42,9 @@ class Pauses:
 
     async def pause(self, queue: str) -> None:
         """Set the flag. Idempotent."""
-        async with self._control().scratch() as channel:
-            await channel.call("queue_declare", queue + PAUSED_SUFFIX, durable=True, arguments=dict(CLASSIC))
+        with suppress(TopologyMismatch):  # set by who makes a classic queue of it
+            async with self._control().scratch() as channel:
+                await channel.call("queue_declare", queue + PAUSED_SUFFIX, durable=True, arguments=dict(QUORUM))
 
     async def resume(self, queue: str) -> None:
         """Take the flag away. Idempotent."""

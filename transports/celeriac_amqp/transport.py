@@ -14,7 +14,7 @@ from celeriac.message import Message, Outcome, Receipt
 from celeriac.topology import DEFAULT_EXCHANGE, Queue
 from celeriac.transport import Capabilities, Depth, Transport
 from celeriac.transport_helpers import refuse_unsupported
-from celeriac_amqp.address import parse
+from celeriac_amqp.address import Nodes, parse
 from celeriac_amqp.connection import Session
 from celeriac_amqp.consumer import AmqpConsumer
 from celeriac_amqp.declaring import Declarations, priority_levels
@@ -52,8 +52,9 @@ class AmqpTransport(Transport):
     def __init__(self, urls: Sequence[str], *, clock: Clock, on_lost: Callable[[TransportError], None]) -> None:
         """Read the URLs; see `celeriac_amqp.address.Options`. What speaks of queues is read from the first."""
         super().__init__(urls, clock=clock, on_lost=on_lost)
-        self._addresses = [parse(url) for url in urls]
-        self.options = self._addresses[0].options
+        addresses = [parse(url) for url in urls]
+        self.nodes = Nodes(addresses)
+        self.options = addresses[0].options
         self.declarations = Declarations(self.options.default_type, self.control)
         self.pauses = Pauses(self.control)
         self._publisher = Publisher(self._open_out, clock)
@@ -82,7 +83,7 @@ class AmqpTransport(Transport):
         async with self._opening:
             if self._in is None or self._in.error is not None:
                 self._delays.forget_all()
-                self._in = await Session.open(self._addresses, "in", self.on_lost)
+                self._in = await Session.open(self.nodes, "in", self.on_lost)
 
     async def close(self) -> None:
         """Close both connections."""
@@ -108,7 +109,7 @@ class AmqpTransport(Transport):
     async def _open_out(self) -> Session:
         if self._in is None:
             raise ConnectionLost("the transport is not open")
-        return await Session.open(self._addresses, "out", lambda _error: None)
+        return await Session.open(self.nodes, "out", lambda _error: None)
 
     # -- topology
 

@@ -123,7 +123,7 @@ class Window:
         self._channel = channel
         self._heard_at = self._clock.monotonic()
         self._forget_deliveries()
-        self._last_tag = self._last_handed = self._boundary = 0
+        self._last_tag = self._boundary = 0
 
     def _on_cancel(self, cancelled: Callable[[], None]) -> None:
         # what was not handed out is gone with the queue, or goes to another; what was handed out counts as before
@@ -137,6 +137,7 @@ class Window:
         self._consumer_tag = None
         self._credit = 0
         self._old = 0
+        self._last_handed = 0  # what was handed out is lost, and was not settled
         self.ready.clear()
         self.held.clear()
 
@@ -227,7 +228,7 @@ class Window:
         return arrived.delivery(self.queue, self.generation, levels)
 
     def was_handed_out(self, tag: int) -> bool:
-        """Return whether ``tag`` was ever given to anyone on this channel."""
+        """Return whether ``tag`` was ever given to anyone on this channel, which is open."""
         return 0 < tag <= self._last_handed
 
     def ack(self, tags: set[int]) -> None:
