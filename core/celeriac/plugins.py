@@ -7,6 +7,7 @@ pluggy registers; it never stands on the path of a message.
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass, replace
 from functools import cache
@@ -207,7 +208,7 @@ class Plugins:
         """Ask each plugin by itself what it offers, so that one that raises harms no other."""
         for name, function, _ in implementations(self, hook):
             try:
-                offers = dict(function())
+                offers = _named(dict(function()))
             except Exception as error:  # noqa: BLE001 - a stranger's hook may raise anything
                 self._failures[name] = f"{hook} raised {type(error).__name__}: {masked(str(error))}"
             else:
@@ -242,8 +243,11 @@ class Plugins:
             raise PluginError(
                 f"the plugin for {scheme}:// was written for contract {cls.contract}, this celeriac has {contract}; "
                 "upgrade the one that is older",
-                contract=cls.contract,
+                contract=cls.contract if isinstance(cls.contract, int) else None,
             )
+        if inspect.isabstract(cls):
+            missing = ", ".join(sorted(cls.__abstractmethods__))
+            raise PluginError(f"the plugin for {scheme}:// is not whole: {cls.__name__} has no {missing}")
         return cls
 
     def _unknown(self, what: str, scheme: str, known: list[str]) -> str:
@@ -254,6 +258,18 @@ class Plugins:
         """Return what to add where something is not found: a plugin that failed may be the one that has it."""
         told = [(each.name, each.error) for each in self.installed if each.error]
         return "".join(f"; {name} did not load ({why})" for name, why in [*told, *self.failed().items()])
+
+
+def _named(offers: Mapping[Any, Any]) -> Mapping[str, Callable[[], Any]]:
+    """Return what a stranger's hook offers.
+
+    Raises:
+        TypeError: a name is no text, or what it names cannot be called.
+    """
+    for name, factory in offers.items():
+        if not isinstance(name, str) or not callable(factory):
+            raise TypeError(f"{name!r}: {factory!r} is no name and function")
+    return offers
 
 
 def _clash(scheme: str, first: str, second: str) -> Callable[[], Any]:

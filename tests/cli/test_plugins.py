@@ -97,6 +97,18 @@ def test_one_that_the_app_registers_is_listed_when_it_raises(stranger, project):
     assert rows(listed)["registered"]["error"] == "Raising: celeriac_serializers raised RuntimeError: not today"
 
 
+def test_a_plugin_that_raises_when_it_is_asked_is_listed(stranger):
+    """Neither one whose constructor raises what it may not, nor one that answers nothing, ends the list."""
+    stranger(
+        "raises", PLUGIN.format(scheme="raises", body="        def __init__(self, urls, **_): raise KeyError(urls[0])")
+    )
+    stranger("mute", PLUGIN.format(scheme="mute", body="        def capabilities(self, queue): return None"))
+    found = rows(stranger.run("plugins", "--json"))
+    assert "raises:// cannot be asked for its capabilities: KeyError" in found["raises"]["error"]
+    assert "mute:// cannot be asked for its capabilities: AttributeError" in found["mute"]["error"]
+    assert found["memory"]["error"] is None
+
+
 def test_a_check_tells_each_clause(stranger):
     stranger("mine", PLUGIN.format(scheme="mine", body=NO_PEEK))
     checked = stranger.run("plugins", "check", "mine://x", "--json", "--only", ONLY, timeout=110)

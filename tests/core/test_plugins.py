@@ -304,3 +304,26 @@ def test_the_contract_of_a_stranger_is_told(strangers) -> None:
     with pytest.raises(PluginError, match="written for contract 99, this celeriac has 1; upgrade") as raised:
         plugins.transport("late://x")
     assert raised.value.contract == 99
+
+
+@pytest.mark.parametrize("offer", ["{5: load}", "{'odd': 6, 'fine': load}"])
+def test_a_stranger_that_offers_what_is_no_scheme_is_told_and_harms_no_other(strangers, offer) -> None:
+    source = OFFER.format(scheme="odd", body="pass").replace("{'odd': load}", offer)
+    plugins = strangers(broken=source, sound=OFFER.format(scheme="sound", body="pass"))
+    assert plugins.schemes("celeriac_transports")["sound-dist:sound"] == ["sound"]
+    assert plugins.transport("sound://x").__name__ == "Stranger"
+    said = {each.name: each.error for each in plugins.installed}
+    assert "is no name and function" in said["broken"]
+    assert {each for each, why in said.items() if why is not None} == {"broken"}
+
+
+def test_a_stranger_that_is_not_finished_is_told_what_it_lacks(strangers) -> None:
+    source = OFFER.format(scheme="half", body="import abc; peek = abc.abstractmethod(lambda self: None)")
+    with pytest.raises(PluginError, match="half:// is not whole: Stranger has no peek"):
+        strangers(half=source).transport("half://x")
+
+
+def test_a_contract_that_is_no_number_is_refused(strangers) -> None:
+    with pytest.raises(PluginError, match="written for contract \\['x'\\], this celeriac has 1") as raised:
+        strangers(late=OFFER.format(scheme="late", body="contract = ['x']")).transport("late://x")
+    assert raised.value.contract is None

@@ -62,14 +62,18 @@ class Pipe:
         self.error: TransportError | None = None
 
     async def open(self) -> None:
-        """Connect.
+        """Connect, and log in; redis-py has a limit for the former alone where answers may take their time.
 
         Raises:
-            ConnectionLost: nobody answers.
+            ConnectionLost: nobody answers within ``connect_timeout``.
             AccessRefused: somebody does, and refuses us.
         """
+        seconds = self._server.address.options.connect_timeout
         try:
-            await self._connection.connect()
+            async with asyncio.timeout(seconds):
+                await self._connection.connect()
+        except TimeoutError as error:
+            raise ConnectionLost(f"{self._server}: no answer within {seconds:g} s") from error
         except BROKEN as error:
             raise redis_error(error, self._server) from error
         self._heard_at = self._loop.time()

@@ -127,7 +127,7 @@ class Session:
                 if self._out is not None:
                     await self._out.close()
                     self._out = None
-                self._out = await _opened(Pipe(self._client, self._server, self._heartbeat, self._lose_out))
+                self._out = await self._opened(Pipe(self._client, self._server, self._heartbeat, self._lose_out))
             return self._out
 
     def _lose_out(self, error: TransportError) -> None:
@@ -149,7 +149,7 @@ class Session:
         self.refuse_closed()
         async with self._opening:
             if self._ear is None:
-                self._ear = await _opened(Ear(self._client, self._server, self._heartbeat, self.lose))
+                self._ear = await self._opened(Ear(self._client, self._server, self._heartbeat, self.lose))
         async with self._ear.hearing(channel, listener):
             yield
 
@@ -215,6 +215,16 @@ class Session:
         for pipe in self._pipes():
             pipe.fail(error)
 
+    async def _opened(self, pipe: P) -> P:
+        """Open ``pipe``; close it again if that fails, or the session is lost meanwhile: nobody would tend it."""
+        try:
+            await pipe.open()
+            self.refuse_closed()
+        except BaseException:
+            await pipe.close()
+            raise
+        return pipe
+
     def _pipe(self) -> Pipe:
         return Pipe(self._client, self._server, self._heartbeat, self.lose)
 
@@ -227,12 +237,3 @@ class Session:
             await asyncio.sleep(self._heartbeat / TICKS)
             for pipe in self._pipes():
                 pipe.tend(self._heartbeat)
-
-
-async def _opened(pipe: P) -> P:
-    try:
-        await pipe.open()
-    except BaseException:
-        await pipe.close()
-        raise
-    return pipe

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import ConnectionLost, QueueNotFound, TransportError
+from celeriac.errors import ConnectionLost, QueueNotFound
 from celeriac.transport import Depth, Transport
 from celeriac_redis import programs, publishing, restoring, revocations
 from celeriac_redis.address import parse_all
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from celeriac.clock import Clock
+    from celeriac.errors import TransportError
     from celeriac.message import Message, Receipt
     from celeriac.topology import Queue, Topology
     from celeriac.transport import Capabilities, Consumer, Revocations
-
-RESTORES = 20  # looks for what others have forgotten, in the time of one visibility timeout
-LONGEST_RESTORE = 60.0
 
 
 class RedisTransport(Transport):
@@ -130,18 +128,8 @@ class RedisTransport(Transport):
     @asynccontextmanager
     async def _restoring(self, session: Session) -> AsyncIterator[None]:
         """Look now and then, within the block, for what somebody has taken and forgotten."""
-        timeout = self._options.visibility_timeout
-
-        async def look() -> None:
-            try:
-                while True:
-                    while await restoring.restore(session, timeout) == restoring.MOST:
-                        pass
-                    await asyncio.sleep(min(LONGEST_RESTORE, timeout / RESTORES))
-            except TransportError as error:
-                restoring.logger.debug("gave up looking for what was forgotten: %s", error)
-
-        task = asyncio.get_running_loop().create_task(look())
+        looking = restoring.keep_restoring(session, self._options.visibility_timeout)
+        task = asyncio.get_running_loop().create_task(looking)
         try:
             yield
         finally:

@@ -127,14 +127,21 @@ def _judged(
 
 
 def _capabilities(cls: type[Transport], scheme: str) -> dict[str, Any] | None:
-    """Return what a queue with priorities can do there, asked of a URL that is never opened; times in seconds."""
+    """Return what a queue with priorities can do there, asked of a URL that is never opened; times in seconds.
+
+    Raises:
+        PluginError: the plugin raises what no plugin may.
+    """
     for place in ANYWHERE:
         try:
             transport = cls([f"{scheme}://{place}"], clock=SystemClock(), on_lost=lambda _error: None)
             found = transport.capabilities(Queue("plugins", priorities=PRIORITY_LEVELS))
+            return {field.name: _seconds(getattr(found, field.name)) for field in fields(Capabilities)}
         except CeleriacError:
             continue
-        return {field.name: _seconds(getattr(found, field.name)) for field in fields(Capabilities)}
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise PluginError(f"the broker {scheme}:// cannot be asked for its capabilities: {said}") from error
     return None
 
 

@@ -33,7 +33,6 @@ class Line(Pipe):
         """
         self._client = client(server, connections=1, patient=True)  # it only knows how to connect
         self._heartbeat = server.address.options.heartbeat
-        self._connect_timeout = server.address.options.connect_timeout
         super().__init__(self._client, server, self._heartbeat, lost)
 
     async def open(self) -> None:
@@ -44,11 +43,7 @@ class Line(Pipe):
             AccessRefused: we are refused.
         """
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                await super().open()
-        except TimeoutError as error:
-            await self.close()
-            raise ConnectionLost(f"{self._server}: no answer within {self._connect_timeout:g} s") from error
+            await super().open()
         except BaseException:
             await self.close()
             raise
