@@ -12,6 +12,7 @@ the test's own (`redis_server.RedisServer`).
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 import uuid
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,10 +240,18 @@ def unavailable(why: str) -> None:
 
 def containers() -> None:
     """Skip, or fail where brokers are required, where no container engine answers."""
-    try:
-        DockerClient().client.ping()
-    except Exception as error:  # noqa: BLE001 - no engine shows in many ways, and each is the same to us
-        unavailable(f"no containers, for no engine answers ({error}): start one, or {PREPARE} as root on a Debian")
+    why = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # what asks in vain leaves its sockets to be collected
+        try:
+            client = DockerClient().client
+            client.ping()
+            client.close()
+        except Exception as error:  # noqa: BLE001 - no engine shows in many ways, and each is the same to us
+            why = str(error)
+        gc.collect()
+    if why is not None:
+        unavailable(f"no containers, for no engine answers ({why}): start one, or {PREPARE} as root on a Debian")
 
 
 def _container(broker: str, otherwise: str) -> Iterator[str]:
