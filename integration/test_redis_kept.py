@@ -150,7 +150,16 @@ def test_a_full_server_tells_the_client(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["wrong", "unacked", "unacked_index", "celeriac:queues", "celeriac:held:wrong", "celeriac:delayed:wrong"]
+    "name",
+    [
+        "wrong",
+        "unacked",
+        "unacked_index",
+        "celeriac:queues",
+        "celeriac:paused",
+        "celeriac:held:wrong",
+        "celeriac:delayed:wrong",
+    ],
 )
 def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broker, name) -> None:
     """Nothing is taken that could not be kept, and all is there when the key is gone."""
@@ -165,8 +174,9 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
             before = {kept: other.dump(kept) for kept in [f"{prefix}{name}"] if other.exists(kept)}
             other.delete(f"{prefix}{name}")
             other.set(f"{prefix}{name}", "somebody else's")
-            with pytest.raises(TransportError, match=r"type|WRONGTYPE"):
+            with pytest.raises(TransportError, match=r"type|WRONGTYPE") as caught:
                 await _use(transport)
+            assert f"({prefix}{name})" in str(caught.value)
             other.delete(f"{prefix}{name}")
             for kept, value in before.items():
                 other.restore(kept, 0, value)

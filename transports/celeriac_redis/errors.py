@@ -95,13 +95,18 @@ def _response_error(text: str, where: object) -> TransportError:
     if WRONG_TYPE in text:
         return KeyOfAnotherType(
             f"{where}: a key under our prefix has another type; remove it, or give our keys a prefix of their own "
-            f"(?prefix=): {text}"
+            f"(?prefix=): {readable(text)}"
         )
     if text.startswith(("MOVED", "ASK", "CROSSSLOT")):
         return Misconfigured(f"{where} is a node of a Redis Cluster, which is not supported: {text}")
     if "exceeds maximum allowed size" in text or "invalid bulk length" in text:
         return MessageTooLarge(f"{where}: {text}; its setting 'proto-max-bulk-len' says how large a value may be")
     return TransportError(f"{where}: {text}")
+
+
+def readable(text: str) -> str:
+    r"""Return ``text`` with what no terminal shows written out: kombu's names of lists hold ``\x06\x16``."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _full(where: object) -> ServerFull:

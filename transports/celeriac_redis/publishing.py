@@ -8,6 +8,7 @@ from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import CONFIRMED, Outcome, Receipt
 from celeriac_redis import programs
 from celeriac_redis.consumer import refuse_impossible, refused
+from celeriac_redis.errors import readable
 from celeriac_redis.programs import message_arguments
 
 if TYPE_CHECKING:
@@ -101,4 +102,4 @@ def _receipt(message: Message, said: str) -> Receipt:
         return Receipt(Outcome.RETURNED, f"exchange {message.exchange!r} does not exist")
     if said == "queue":
         return Receipt(Outcome.RETURNED, f"no queue takes {message.routing_key!r} from exchange {message.exchange!r}")
-    return Receipt(Outcome.NACKED, said)
+    return Receipt(Outcome.NACKED, readable(said))
