@@ -14,7 +14,7 @@ from redis_server import RedisServer
 
 from celeriac import App
 from celeriac.clock import SystemClock
-from celeriac.errors import ConnectionLost, PublishNacked, TransportError
+from celeriac.errors import ConnectionLost, PublishNacked, TransportError, Unsupported
 from celeriac.message import ACK, Dead, DeadLetter, Message, Move, Outcome, Requeue, Settlement, SettleReceipt
 from celeriac.topology import Queue, Topology
 from celeriac_redis.transport import RedisTransport
@@ -183,6 +183,19 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
         async with transport.consume(["wrong"], prefetch=1) as consumer:
             (delivery,) = await consumer.receive(1, 5)
             assert delivery.message.id == "kept"
+
+    opened(redis_url, test)
+
+
+def test_a_queue_called_as_the_hash_of_what_is_held_harms_no_other(redis_url) -> None:
+    async def test(open_one: Any) -> None:
+        transport = await open_one()
+        with pytest.raises(Unsupported, match="'unacked'"):
+            await transport.declare(Topology.of([Queue("sound"), Queue("unacked")]))
+        await transport.declare(Topology.of([Queue("sound")]))
+        await transport.publish([Message(id=name, routing_key=name) for name in ("unacked", "sound")])
+        async with transport.consume(["sound"], prefetch=1) as consumer:
+            assert [one.message.id for one in await consumer.receive(1, 5)] == ["sound"]
 
     opened(redis_url, test)
 

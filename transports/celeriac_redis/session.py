@@ -145,7 +145,7 @@ class Session:
         try:
             return await self.pipe.send(*command)
         except KeyOfAnotherType as error:
-            raise KeyOfAnotherType(f"{error} ({command[1]})") from error
+            raise KeyOfAnotherType(f"{error} ({command[1]!s})") from error
 
     @asynccontextmanager
     async def hearing(self, channel: str, listener: Callable[[bytes], None]) -> AsyncIterator[None]:
