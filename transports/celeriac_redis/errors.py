@@ -35,6 +35,7 @@ NOT_NOW = (
 )
 WRONG_TYPE = "WRONGTYPE"
 FULL = "OOM"
+UNKNOWN_SIGNER = ("self-signed certificate", "self signed certificate", "unable to get local issuer")  # OpenSSL's
 IN_SCRIPT = "The user executing the script can't"  # how Redis 7.0 says NOPERM there
 
 
@@ -77,6 +78,8 @@ def redis_error(error: Exception, where: object) -> TransportError:
             return AccessRefused(f"{where} refused the user, the password or a permission: {text}")
         case exceptions.ReadOnlyError():
             return ConnectionLost(f"{where} is a replica, which cannot be written: {text}")
+        case exceptions.ConnectionError() if any(cause in text for cause in UNKNOWN_SIGNER):
+            return ConnectionLost(f"{where}: {text} Name the file with who signed it by ?cafile=")
         case exceptions.ConnectionError() | exceptions.TimeoutError() | exceptions.InvalidResponse() | OSError():
             return ConnectionLost(f"{where}: {text}")
         case exceptions.OutOfMemoryError():
