@@ -1,4 +1,4 @@
-"""The connections that a transport opens later than its first: bounded, whatever the server does meanwhile."""
+"""What connections cost and when they end: those opened later than the first, and one that has nothing to do."""
 
 from __future__ import annotations
 
@@ -75,3 +75,22 @@ def test_a_connection_that_is_opened_when_its_session_is_lost_is_closed(redis_se
 
     live(test)
     redis_server.until(lambda client: len(client.client_list()) == 1)
+
+
+def test_who_has_nothing_to_do_looks_once_a_second(redis_server: RedisServer) -> None:
+    """Each look is one script, which drops nothing from the index to begin with."""
+
+    def looks() -> int:
+        return redis_server.say("INFO", "commandstats").get("cmdstat_zrem", {"calls": 0})["calls"]
+
+    async def test() -> None:
+        async with opened(redis_server.url) as transport:
+            await transport.declare(Topology.of([Queue("q")]))
+            async with transport.consume(["q"], prefetch=1) as consumer:
+                assert await consumer.receive(1, 0) == ()
+                before = looks()
+                for _ in range(3):
+                    assert await consumer.receive(1, 1.0) == ()
+                assert looks() - before == 3
+
+    live(test)

@@ -14,7 +14,7 @@ from redis_server import RedisServer
 
 from celeriac import App
 from celeriac.clock import SystemClock
-from celeriac.errors import ConnectionLost, PublishNacked, TransportError
+from celeriac.errors import ConnectionLost, PublishNacked, TransportError, Unsupported
 from celeriac.message import ACK, Dead, DeadLetter, Message, Move, Outcome, Requeue, Settlement, SettleReceipt
 from celeriac.topology import Queue, Topology
 from celeriac_redis.transport import RedisTransport
@@ -150,7 +150,16 @@ def test_a_full_server_tells_the_client(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["wrong", "unacked", "unacked_index", "celeriac:queues", "celeriac:held:wrong", "celeriac:delayed:wrong"]
+    "name",
+    [
+        "wrong",
+        "unacked",
+        "unacked_index",
+        "celeriac:queues",
+        "celeriac:paused",
+        "celeriac:held:wrong",
+        "celeriac:delayed:wrong",
+    ],
 )
 def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broker, name) -> None:
     """Nothing is taken that could not be kept, and all is there when the key is gone."""
@@ -165,14 +174,28 @@ def test_a_key_of_another_type_is_named_and_loses_nothing(redis_url, redis_broke
             before = {kept: other.dump(kept) for kept in [f"{prefix}{name}"] if other.exists(kept)}
             other.delete(f"{prefix}{name}")
             other.set(f"{prefix}{name}", "somebody else's")
-            with pytest.raises(TransportError, match="another type; remove it"):
+            with pytest.raises(TransportError, match="another type; remove it") as caught:
                 await _use(transport)
+            assert f"({prefix}{name})" in str(caught.value)
             other.delete(f"{prefix}{name}")
             for kept, value in before.items():
                 other.restore(kept, 0, value)
         async with transport.consume(["wrong"], prefetch=1) as consumer:
             (delivery,) = await consumer.receive(1, 5)
             assert delivery.message.id == "kept"
+
+    opened(redis_url, test)
+
+
+def test_a_queue_called_as_the_hash_of_what_is_held_harms_no_other(redis_url) -> None:
+    async def test(open_one: Any) -> None:
+        transport = await open_one()
+        with pytest.raises(Unsupported, match="'unacked'"):
+            await transport.declare(Topology.of([Queue("sound"), Queue("unacked")]))
+        await transport.declare(Topology.of([Queue("sound")]))
+        await transport.publish([Message(id=name, routing_key=name) for name in ("unacked", "sound")])
+        async with transport.consume(["sound"], prefetch=1) as consumer:
+            assert [one.message.id for one in await consumer.receive(1, 5)] == ["sound"]
 
     opened(redis_url, test)
 

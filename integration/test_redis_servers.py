@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from redis_server import RedisServer, free_port
+from redis_server import RedisServer, Sentinel, free_port
 
 from celeriac.clock import SystemClock
 from celeriac.errors import AccessRefused, ConfigurationError, ConnectionLost, TransportError
 from celeriac.results import ResultRecord
+from celeriac_redis.errors import Misconfigured
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
@@ -133,11 +134,30 @@ def test_tls(tmp_path: Path, certificate: tuple[Path, Path]):
     with RedisServer(tmp_path, tls_port=str(port), **settings) as server:
         ours = f"certfile={signed}&keyfile={key}"
         use(f"rediss://localhost:{port}?cafile={signed}&{ours}")
-        assert "CERTIFICATE_VERIFY_FAILED" in str(refused(f"rediss://localhost:{port}?{ours}"))
-        assert "CERTIFICATE_VERIFY_FAILED" in str(refused(f"rediss://127.0.0.1:{port}?cafile={signed}&{ours}"))
+        assert "by ?cafile=" in str(refused(f"rediss://localhost:{port}?{ours}"))
+        mismatch = str(refused(f"rediss://127.0.0.1:{port}?cafile={signed}&{ours}"))
+        assert "CERTIFICATE_VERIFY_FAILED" in mismatch
+        assert "cafile" not in mismatch
         use(f"rediss://127.0.0.1:{port}?verify=no&{ours}")
         assert type(refused(f"rediss://localhost:{port}?cafile={signed}")) is ConnectionLost  # it wants a certificate
         assert type(refused(f"rediss://localhost:{server.port}?connect_timeout=1")) is ConnectionLost
+
+
+def test_a_sentinel_that_is_none_or_refuses_us_is_passed_by(guarded: RedisServer, tmp_path: Path):
+    """Another one knows; where none does, whether to try again is said by those who did not answer."""
+    other, nobody = f"127.0.0.1:{guarded.port}", f"127.0.0.1:{free_port()}"
+    with (
+        RedisServer(tmp_path / "open") as plain,
+        Sentinel(tmp_path / "sentinel", guarded) as knows,
+        Sentinel(tmp_path / "locked", guarded, password="watchword") as locked,  # noqa: S106
+    ):
+        wrong = f"127.0.0.1:{plain.port};127.0.0.1:{locked.port}"
+        use(f"sentinel://:watchword@{wrong};127.0.0.1:{knows.port}/main")
+        error = refused(f"sentinel://127.0.0.1:{plain.port}/main")
+        assert type(error) is Misconfigured
+        assert f"127.0.0.1:{plain.port} is no sentinel" in str(error)
+        assert type(refused(f"sentinel://127.0.0.1:{locked.port};{other}/main")) is AccessRefused
+        assert type(refused(f"sentinel://{wrong};{nobody}/main")) is ConnectionLost
 
 
 def test_nobody_there(redis_server: RedisServer):

@@ -39,6 +39,7 @@ def test_only_what_is_logged_is_asked_for(level, wanted, caplog):
         (Received(**ABOUT, attempt=1, redelivered=False), "INFO", "received"),
         (Received(**ABOUT, attempt=3, redelivered=False), "INFO", "received (attempt 3)"),
         (Refused(**ABOUT, why="expired", detail="too late"), "WARNING", "refused, expired: too late"),
+        (Refused(**ABOUT, why="early", detail="until then"), "INFO", "refused, early: until then"),
         (
             Finished(**ABOUT, why="succeeded", shown="8", seconds=0.0123456, traceback=None),
             "INFO",

@@ -172,6 +172,11 @@ def test_addresses_of_one_cluster_agree() -> None:
         (exceptions.OutOfMemoryError("command not allowed"), ServerFull, "maxmemory"),
         (exceptions.ResponseError("-OOM command not allowed script: x, on @user_script:1"), ServerFull, "maxmemory"),
         (exceptions.ResponseError("WRONGTYPE Operation against a key"), KeyOfAnotherType, "prefix="),
+        (
+            exceptions.ResponseError("WRONGTYPE Operation against a key (q\x06\x163)"),
+            KeyOfAnotherType,
+            r"\(q\\x06\\x163\)",
+        ),
         (exceptions.ResponseError("MOVED 3999 127.0.0.1:6381"), Misconfigured, "Cluster"),
         (exceptions.ResponseError("Protocol error: invalid bulk length"), MessageTooLarge, "proto-max-bulk-len"),
         (exceptions.ResponseError("unknown command"), TransportError, "unknown command"),

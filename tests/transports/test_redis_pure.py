@@ -12,7 +12,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import ConfigurationError, Unsupported
 from celeriac.message import Message
 from celeriac.topology import Queue
-from celeriac_redis.capabilities import capabilities, refuse_priorities
+from celeriac_redis.capabilities import capabilities, refuse_name, refuse_priorities
 from celeriac_redis.consumer import refuse_impossible
 from celeriac_redis.declaring import differing
 from celeriac_redis.options import Options
@@ -32,6 +32,14 @@ def test_a_fleet_keeps_no_priorities() -> None:
         refuse_priorities(QUEUE, Options(fleet="celery"))
     refuse_priorities(Queue("q"), Options(fleet="celery"))
     refuse_priorities(QUEUE, Options())
+
+
+@pytest.mark.parametrize("name", ["unacked", "unacked_index", "celeriac:queues", "_kombu.binding.x", "q\x06\x163"])
+def test_a_queue_cannot_have_the_name_of_another_key(name) -> None:
+    with pytest.raises(Unsupported, match="another name"):
+        refuse_name(Queue(name))
+    refuse_name(Queue(f"my.{name[:2]}"))
+    refuse_name(Queue("celeriac.dead"))
 
 
 @pytest.mark.parametrize(("lease", "visibility", "every"), [(30.0, 3600.0, 10.0), (30.0, 6.0, 2.0), (3.0, 6.0, 1.0)])

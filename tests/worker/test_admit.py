@@ -203,7 +203,7 @@ def test_nobody_is_told_who_wanted_no_result(deliver, tasks, policy, now) -> Non
 def test_what_comes_early_goes_back_to_its_queue_until_its_moment(deliver, tasks, policy, now) -> None:
     delivery = deliver(eta=now + DAY)
     verdict = refused(delivery, Facts(now), tasks, policy).verdict
-    assert verdict.why == "early"
+    assert (verdict.why, verdict.detail) == ("early", f"kept by the broker until {(now + DAY).isoformat()}")
     assert isinstance(verdict.action, Move)
     (copy,) = verdict.action.messages
     assert copy == replace(delivery.message, exchange="", routing_key="mail", not_before=now + DAY)

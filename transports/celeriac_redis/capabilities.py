@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import Unsupported
 from celeriac.transport import Capabilities
+from celeriac_redis.layout import is_taken
 
 if TYPE_CHECKING:
     from celeriac.topology import Queue
@@ -39,6 +40,15 @@ def capabilities(queue: Queue, options: Options) -> Capabilities:
         peek=True,
         pause=True,
     )
+
+
+def refuse_name(queue: Queue) -> None:
+    """Raise `Unsupported` for a queue whose list would be a key that has another meaning."""
+    if is_taken(queue.name):
+        raise Unsupported(
+            f"no queue can be called {queue.name!r} on Redis, where that is a key of celeriac's or Celery's own; give "
+            "it another name"
+        )
 
 
 def refuse_priorities(queue: Queue, options: Options) -> None:

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from celeriac.errors import ConnectionLost
+from celeriac.errors import ConnectionLost, TransportError
 from celeriac_redis.errors import Misconfigured, mapped
 
 if TYPE_CHECKING:
@@ -92,21 +92,30 @@ async def _found(address: Address) -> Server:
 
 
 async def _located(address: Address) -> Server:
-    """Return where the server is: by the first sentinel that knows, where there are sentinels."""
+    """Return where the server is: by the first sentinel that knows, where there are sentinels.
+
+    Raises:
+        AccessRefused: every sentinel refuses us.
+        Misconfigured: none of them is one.
+        ConnectionLost: otherwise; one that does not answer now may know later.
+    """
     if address.service is None:
         host, port = (address.path or "", None) if address.path else address.hosts[0]
         return Server(address=address, host=host, port=port)
     said: list[str] = []
+    refusals: list[TransportError] = []
     for host, port in address.hosts:
         try:
             found = await _asked(address, host, port)
-        except ConnectionLost as error:
+        except TransportError as error:
             said.append(str(error))
+            refusals += [] if isinstance(error, ConnectionLost) else [error]
             continue
         if found is not None:
             return Server(address=address, host=found[0], port=found[1])
         said.append(f"{host}:{port} knows no such service")
-    raise ConnectionLost(f"no master for the {address}: {'; '.join(said)}")
+    kind = type(refusals[0]) if len(refusals) == len(address.hosts) else ConnectionLost
+    raise kind(f"no master for the {address}: {'; '.join(said)}")
 
 
 async def _asked(address: Address, host: str, port: int) -> tuple[str, int] | None:
@@ -117,7 +126,12 @@ async def _asked(address: Address, host: str, port: int) -> tuple[str, int] | No
     times = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     made = _connection(_target(address, host, port) | login | times)
     async with _opened(made, f"the sentinel {host}:{port}"):
-        found = await _answer(made, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service or "")
+        try:
+            found = await _answer(made, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service or "")
+        except ResponseError as error:
+            if "unknown command" not in str(error):
+                raise
+            raise Misconfigured(f"{host}:{port} is no sentinel; give the address of one, or write redis://") from error
     return (found[0].decode(), int(found[1])) if found else None
 
 

@@ -112,6 +112,8 @@ class RedisConsumer(Consumer):
             longest = LOOK_AGAIN if pause is None else min(LOOK_AGAIN, pause)
             await self._rest(min(deadline, loop.time() + longest))
             self._session.refuse_closed()
+            if loop.time() >= deadline and not self.event.is_set():
+                break  # nobody rang: who asks again looks first thing
         return ()
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettleReceipt]:

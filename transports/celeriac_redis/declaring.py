@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from celeriac.errors import TopologyMismatch
 from celeriac.topology import DEFAULT_EXCHANGE
 from celeriac_redis import programs
-from celeriac_redis.capabilities import refuse_priorities
+from celeriac_redis.capabilities import refuse_name, refuse_priorities
 from celeriac_redis.layout import pattern
 from celeriac_redis.programs import declaration
 
@@ -26,9 +26,10 @@ async def declare(session: Session, topology: Topology, options: Options) -> Non
 
     Raises:
         TopologyMismatch: names the queue or exchange, and what differs, or that it is missing.
-        Unsupported: priorities on a queue that is shared with Celery.
+        Unsupported: a name that a queue cannot have, or priorities on a queue that is shared with Celery.
     """
     for queue in topology.queues:
+        refuse_name(queue)
         refuse_priorities(queue, options)
     types = {exchange.name: exchange.type for exchange in topology.exchanges}
     exchanges = [(name, kind) for name, kind in types.items() if name != DEFAULT_EXCHANGE]

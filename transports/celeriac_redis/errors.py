@@ -38,6 +38,7 @@ OF_ANOTHER_TYPE = (
     "a key under our prefix has another type; remove it, or give our keys a prefix of their own (?prefix=)"
 )
 FULL = "OOM"
+UNKNOWN_SIGNER = ("self-signed certificate", "self signed certificate", "unable to get local issuer")  # OpenSSL's
 IN_SCRIPT = "The user executing the script can't"  # how Redis 7.0 says NOPERM there
 
 
@@ -80,6 +81,8 @@ def redis_error(error: Exception, where: object) -> TransportError:
             return AccessRefused(f"{where} refused the user, the password or a permission: {text}")
         case exceptions.ReadOnlyError():
             return ConnectionLost(f"{where} is a replica, which cannot be written: {text}")
+        case exceptions.ConnectionError() if any(cause in text for cause in UNKNOWN_SIGNER):
+            return ConnectionLost(f"{where}: {text} Name the file with who signed it by ?cafile=")
         case exceptions.ConnectionError() | exceptions.TimeoutError() | exceptions.InvalidResponse() | OSError():
             return ConnectionLost(f"{where}: {text}")
         case exceptions.OutOfMemoryError():
@@ -96,12 +99,17 @@ def _response_error(text: str, where: object) -> TransportError:
     if text.startswith(FULL) or "-OOM " in text:
         return _full(where)
     if WRONG_TYPE in text:
-        return KeyOfAnotherType(f"{where}: {OF_ANOTHER_TYPE}: {text}")
+        return KeyOfAnotherType(f"{where}: {OF_ANOTHER_TYPE}: {readable(text)}")
     if text.startswith(("MOVED", "ASK", "CROSSSLOT")):
         return Misconfigured(f"{where} is a node of a Redis Cluster, which is not supported: {text}")
     if "exceeds maximum allowed size" in text or "invalid bulk length" in text:
         return MessageTooLarge(f"{where}: {text}; its setting 'proto-max-bulk-len' says how large a value may be")
     return TransportError(f"{where}: {text}")
+
+
+def readable(text: str) -> str:
+    r"""Return ``text`` with what no terminal shows written out: kombu's names of lists hold ``\x06\x16``."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _full(where: object) -> ServerFull:

@@ -13,6 +13,8 @@ SEPARATOR = "\x06\x16"
 OURS = "celeriac:"
 STEPS = ("3", "6", "9")
 LEVEL_OF_STEP = {"3": "a", "6": "b", "9": "c"}
+TAKEN = {"unacked", "unacked_index", "unacked_mutex"}  # a list of that name would stop every worker of the database
+TAKEN_BEGINNINGS = (OURS, "_kombu.binding", "celery-task-meta-", "celeriac-group-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Layout:
 
     def _channel(self, name: str) -> str:
         return f"{self.prefix}/{self.database}.{OURS}{name}"
+
+
+def is_taken(queue: str) -> bool:
+    """Return whether the list of a queue of that name could be another key of kombu's or ours."""
+    return queue in TAKEN or queue.startswith(TAKEN_BEGINNINGS) or SEPARATOR in queue
 
 
 def level_of(priority: object) -> str:

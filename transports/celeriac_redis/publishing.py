@@ -8,7 +8,7 @@ from celeriac.errors import ConnectionLost, MessageTooLarge, TransportError
 from celeriac.message import CONFIRMED, Outcome, Receipt
 from celeriac_redis import programs
 from celeriac_redis.consumer import refuse_impossible, refused
-from celeriac_redis.errors import OF_ANOTHER_TYPE, WRONG_TYPE
+from celeriac_redis.errors import OF_ANOTHER_TYPE, WRONG_TYPE, readable
 from celeriac_redis.programs import message_arguments
 
 if TYPE_CHECKING:
@@ -102,4 +102,5 @@ def _receipt(message: Message, said: str) -> Receipt:
         return Receipt(Outcome.RETURNED, f"exchange {message.exchange!r} does not exist")
     if said == "queue":
         return Receipt(Outcome.RETURNED, f"no queue takes {message.routing_key!r} from exchange {message.exchange!r}")
+    said = readable(said)
     return Receipt(Outcome.NACKED, f"{said}; {OF_ANOTHER_TYPE}" if WRONG_TYPE in said else said)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import ConnectionLost, TransportError
 from celeriac_redis import programs
 from celeriac_redis.envelope import restored
-from celeriac_redis.errors import KeyOfAnotherType
+from celeriac_redis.errors import KeyOfAnotherType, readable
 from celeriac_redis.layout import OURS, SEPARATOR, level_of, matching
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ async def restore(session: Session, timeout: float) -> int:
     count: int
     count, *refused = await session.run(programs.RESTORE, *arguments)
     for tag, why in zip(refused[::2], refused[1::2], strict=True):
-        logger.error("what somebody holds under %r cannot be given back: %s", tag, why.decode(errors="replace"))
+        logger.error(
+            "what somebody holds under %r cannot be given back: %s", tag, readable(why.decode(errors="replace"))
+        )
     if count:
         logger.warning("%d messages that nobody has acknowledged for %g s were given back", count, timeout)
     return count

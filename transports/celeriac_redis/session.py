@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac.errors import ConnectionLost
 from celeriac_redis import clients
 from celeriac_redis.ear import Ear, Inbox
+from celeriac_redis.errors import KeyOfAnotherType
 from celeriac_redis.layout import Layout
 from celeriac_redis.pipe import Pipe
 from celeriac_redis.watch import Watch
@@ -141,7 +142,10 @@ class Session:
             TransportError: as `run`.
         """
         self.refuse_closed()
-        return await self.pipe.send(*command)
+        try:
+            return await self.pipe.send(*command)
+        except KeyOfAnotherType as error:
+            raise KeyOfAnotherType(f"{error} ({command[1]!s})") from error
 
     @asynccontextmanager
     async def hearing(self, channel: str, listener: Callable[[bytes], None]) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from celeriac.events import Finished, Received, Refused, TaskEvent, Unsuccessful
-from celeriac.worker.verdict import NOT_KNOWN_HERE
+from celeriac.worker.verdict import NOT_KNOWN_HERE, TOO_EARLY
 
 if TYPE_CHECKING:
     from celeriac.worker.observers import Observers
@@ -54,7 +54,8 @@ class TaskLog:
                 attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 _say(logging.INFO, f"{task} received{attempt}", event)
             case Refused():
-                _say(self._level(event, logging.WARNING), f"{task} refused, {event.why}: {event.detail}", event)
+                usual = logging.INFO if event.why == TOO_EARLY else logging.WARNING
+                _say(self._level(event, usual), f"{task} refused, {event.why}: {event.detail}", event)
             case Unsuccessful():
                 trace = f"\n{event.traceback.rstrip()}" if event.traceback else ""
                 text = f"{task} {event.why}{_in(event)}: {event.shown}{trace}"

@@ -10,7 +10,7 @@ from celeriac.errors import NotRegistered, ProtocolError
 from celeriac.message import Move
 from celeriac.protocol import parse_header
 from celeriac.worker.job import Assignment, Job
-from celeriac.worker.verdict import Policy, Verdict, again, dead, duplicate, failed, revoked, unknown_task
+from celeriac.worker.verdict import TOO_EARLY, Policy, Verdict, again, dead, duplicate, failed, revoked, unknown_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,9 @@ def _refusal(delivery: Delivery, header: TaskHeader, facts: Facts, policy: Polic
         return revoked(delivery, header, policy, facts.now, "expired")
     if header.eta is not None and header.eta > facts.now + EARLY:
         early = replace(delivery.message, exchange="", routing_key=delivery.queue, not_before=header.eta)
-        return Verdict(why="early", action=Move((early,)))
+        return Verdict(
+            why=TOO_EARLY, action=Move((early,)), detail=f"kept by the broker until {header.eta.isoformat()}"
+        )
     return None
 
 

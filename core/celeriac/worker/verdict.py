@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from celeriac.protocol.header import TimeLimit
 
 DEAD = "dead"
+TOO_EARLY = "early"  # as Celery's clients send what has an eta
 NOT_KNOWN_HERE = "not known here"  # and left for a worker that knows it
 
 

@@ -20,8 +20,19 @@ local MOST = 1000 -- arguments of one command
 local MOST_PROMOTED = 1000 -- messages that fall due in one script: some 2 ms
 local MOST_RECLAIMED = 200
 
-local call = redis.call
 local sub, find, match, format = string.sub, string.find, string.match, string.format
+
+-- redis.call, which in addition names the key that has another type
+local function call(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) == 'table' and answer.err then
+    if find(answer.err, 'WRONGTYPE', 1, true) then
+      error(answer.err .. ' (' .. key .. ')', 0)
+    end
+    return redis.call(command, key, ...) -- it fails again, in the server's own words
+  end
+  return answer
+end
 
 local function whole(number)
   return format('%.0f', number)
@@ -35,7 +46,7 @@ local function begin()
 end
 
 local function now()
-  local time = call('TIME')
+  local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
 end
 
@@ -127,10 +138,11 @@ local function promote(queue, moment)
   local key = delayed_of(queue)
   local due = call('ZRANGEBYSCORE', key, '-inf', whole(moment), 'LIMIT', 0, MOST_PROMOTED)
   for place, member in ipairs(due) do
-    local pushed = redis.pcall('LPUSH', list_of(queue, sub(member, 1, 1)), sub(member, 2))
+    local list = list_of(queue, sub(member, 1, 1))
+    local pushed = redis.pcall('LPUSH', list, sub(member, 2))
     if type(pushed) == 'table' then -- somebody else's key: what was pushed before is not to be pushed again
       in_runs('ZREM', key, { unpack(due, 1, place - 1) })
-      error(pushed.err)
+      error(pushed.err .. ' (' .. list .. ')', 0)
     end
   end
   if #due > 0 then
