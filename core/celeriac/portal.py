@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
+LAST_WORDS = 1.0  # seconds for tasks that are cancelled at the end
 
 
 class Portal:
@@ -92,9 +93,10 @@ class Portal:
             self._at_exit.remove(function)
 
     def shut(self) -> None:
-        """Call what asked for it, stop the loop and join the thread."""
+        """Call what asked for it, cancel what is left on the loop, stop it and join the thread."""
         for function in self._at_exit[::-1]:
             function()
+        self.start(_cancel_the_rest()).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -113,6 +115,15 @@ class Portal:
             with contextlib.suppress(OSError):
                 os.dup2(null, descriptor)
         os.close(null)
+
+
+async def _cancel_the_rest() -> None:
+    """As `asyncio.run` does: a driver may leave tasks behind, which the loop would complain of at its end."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=LAST_WORDS)
 
 
 _current: Portal | None = None

@@ -173,6 +173,37 @@ def test_at_the_end_the_last_come_first_while_the_loop_still_runs(own) -> None:
     assert not own._thread.is_alive()
 
 
+def test_what_is_left_on_the_loop_at_the_end_is_cancelled(own) -> None:
+    said = []
+
+    async def left_behind(begun: threading.Event) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            said.append("ended")
+
+    begun = threading.Event()
+    own.start(left_behind(begun))
+    assert begun.wait(5)
+    own.shut()
+    assert said == ["ended"]
+
+
+def test_a_task_that_a_driver_left_behind_says_nothing_at_the_end() -> None:
+    code = """
+    import asyncio
+    from celeriac.portal import portal
+
+    async def leave():
+        leave.behind = asyncio.create_task(asyncio.Event().wait())
+
+    portal().run(leave())
+    print("left")
+    """
+    assert script(code) == "left\n"
+
+
 def test_a_program_that_ends_flushes_what_it_has_handed_over() -> None:
     out = script("""
         from celeriac import App
