@@ -6,7 +6,9 @@ can be pulled, ``bash integration/containers/prepare`` makes them.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import socket
 import uuid
@@ -79,8 +81,7 @@ class Node:
     """
 
     def __init__(self, name: str, config: Path, network: str, hosts: Mapping[str, str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self._port = server.getsockname()[1]
+        self._port = _free_port()
         self.name = name
         self._network_name = network
         self._address = hosts[name]
@@ -120,6 +121,11 @@ class Node:
         code, output = self._container.exec(["rabbitmqctl", "-q", "--erlang-cookie", COOKIE, *arguments])
         assert code == 0, f"rabbitmqctl {arguments}: {output.decode()}"
         return output.decode()
+
+    def said(self, since: float) -> str:
+        """Return what it has logged since that moment, by this machine's clock."""
+        logs: bytes = self._container.get_wrapped_container().logs(since=since)
+        return logs.decode(errors="replace")
 
     # -- faults, each with its end
 
@@ -196,6 +202,14 @@ class Cluster:
     def at(self, port: int) -> Node:
         """Return the node whose clients come to ``port``."""
         return next(node for node in self.nodes if node.url.endswith(f":{port}"))
+
+
+def _free_port() -> int:
+    """Return a port below those that are given to whoever asks for any, so that it stays free until it is bound."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _own_network(stack: ExitStack) -> tuple[str, IPv4Network]:

@@ -23,7 +23,7 @@ from celeriac import App
 from celeriac.errors import ConnectionLost, PublishError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from celeriac import AsyncResult
@@ -33,6 +33,7 @@ TASKS = 10_000
 SENDERS = 8
 DELAYED_EVERY = 20  # one of so many, by 1, 2 or 3 s
 PATIENCE = 60
+BOUND = 120  # seconds for all that is sent around one fault
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,13 @@ class Traffic:
         self._app.client.portal.run(connection.ready(), PATIENCE)
         return self._cluster.at(connection.transport.control().address.port)
 
+    def others(self, node: Node) -> list[Node]:
+        """Return all nodes but ``node``."""
+        return [other for other in self._cluster.nodes if other is not node]
+
     def send(self, numbers: range) -> Iterator[None]:
-        """Begin to send; what is returned yields once for each that is confirmed."""
-        return self._pool.map(self._send, numbers)
+        """Begin to send; what is returned yields once for each that is confirmed, and raises `TimeoutError`."""
+        return self._pool.map(self._send, numbers, timeout=BOUND)
 
     def _send(self, number: int) -> None:
         countdown = 1 + number % 3 if number % DELAYED_EVERY == 0 else None
@@ -103,16 +108,33 @@ class Traffic:
         return Counter(int(line) for line in self._path.read_text().split())
 
 
+@pytest.mark.timeout(240)
+def test_nothing_is_lost_while_nodes_are_killed_and_cut_off(cluster: Cluster, tmp_path: Path) -> None:
+    go_through(cluster, tmp_path, killed, cut_off)
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.soak)])
-def test_nothing_is_lost_while_nodes_are_killed_cut_off_and_frozen(cluster: Cluster, tmp_path: Path, rounds) -> None:
-    faults = (killed, cut_off, frozen) * rounds
-    share = TASKS // 4
-    with Traffic(cluster, tmp_path / "ran") as traffic:
-        rest(traffic.send(range(share)))
-        for turn, fault in enumerate(faults, 1):
-            fault(traffic, range(turn * share, (turn + 1) * share))
-        account(traffic, share * (1 + len(faults)))
+def test_again_and_again(cluster: Cluster, tmp_path: Path) -> None:
+    go_through(cluster, tmp_path, *(killed, cut_off) * 5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+def test_a_frozen_node(cluster: Cluster, tmp_path: Path) -> None:
+    """What RabbitMQ 3.10 does not always survive, as docs/guarantees.md says."""
+    go_through(cluster, tmp_path, frozen)
+
+
+def go_through(cluster: Cluster, folder: Path, *faults: Callable[[Traffic, range], None]) -> None:
+    """Send the tasks, a share of them around each fault and the rest before, and account for all."""
+    share = TASKS // (len(faults) + 1)
+    before = TASKS - share * len(faults)
+    with Traffic(cluster, folder / "ran") as traffic:
+        rest(traffic.send(range(before)))
+        for turn, fault in enumerate(faults):
+            fault(traffic, range(before + turn * share, before + (turn + 1) * share))
+        account(traffic, TASKS)
 
 
 def killed(traffic: Traffic, numbers: range) -> None:
@@ -141,13 +163,17 @@ def cut_off(traffic: Traffic, numbers: range) -> None:
 
 
 def frozen(traffic: Traffic, numbers: range) -> None:
+    """Until the others have given it up; as long as it is frozen RabbitMQ 3.10 may fail to attach a consumer."""
     node = traffic.node()
+    since = time.time()
     sending = traffic.send(numbers)
     node.pause()
     begun = time.monotonic()
-    half(sending, numbers)
-    told(f"{node.name} frozen", begun, traffic)
+    given_up = f"node rabbit@{node.name} down"
+    until(lambda: all(given_up in other.said(since) for other in traffic.others(node)), PATIENCE)
     node.go_on()
+    half(sending, numbers)
+    told(f"{node.name} frozen until the others gave it up", begun, traffic)
     rest(sending)
     node.control("await_online_nodes", "3")
 
@@ -171,7 +197,8 @@ def account(traffic: Traffic, sent: int) -> None:
     """Wait until all is done, and say what became of it."""
     until(lambda: len(traffic.ran()) >= sent, PATIENCE, lambda: missing(traffic, sent))
     runs = traffic.ran()
-    values = [result.get(timeout=PATIENCE) for result in traffic.results.values()]
+    end = time.monotonic() + PATIENCE
+    values = [result.get(timeout=max(0.0, end - time.monotonic())) for result in traffic.results.values()]
     lost = sent - len(runs)
     twice = sum(count > 1 for count in runs.values())
     print(
