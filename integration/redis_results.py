@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celeriac.clock import SystemClock
 from celeriac.results import ResultRecord
 from celeriac.states import SUCCESS
+from celeriac.testing.conformance.case import eventually
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     import redis
+    from redis_server import RedisServer
 
 LONGEST = 15  # seconds that anything here may take
 
@@ -36,6 +39,11 @@ def done(name: object, **options: object) -> ResultRecord:
 async def all_of(store: RedisStore, ids: Iterable[str]) -> list[str]:
     async with asyncio.timeout(LONGEST):
         return sorted([one.task_id async for one in store.wait([*ids])])
+
+
+async def until_subscribed(server: RedisServer, count: int) -> None:
+    with server.client() as watching:
+        await eventually(partial(asyncio.to_thread, subscribed, watching), lambda found: found == count)
 
 
 def subscribed(client: redis.Redis) -> int:

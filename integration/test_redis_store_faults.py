@@ -4,53 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis_results import done, opened, until_subscribed
 from redis_server import RedisServer, Sentinel
 
 from celeriac import App
 from celeriac.clock import SystemClock
 from celeriac.errors import AccessRefused, ConnectionLost
-from celeriac.results import ResultRecord
 from celeriac.states import STARTED, SUCCESS
 from celeriac.testing import FaultProxy
 from celeriac.testing.conformance.case import eventually
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
 LONGEST = 20  # seconds that anything here may take
 HEARTBEAT = 0.5
 
 
-@asynccontextmanager
-async def opened(*urls: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore(urls, clock=SystemClock())
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def done(name: object, **options: object) -> ResultRecord:
-    return ResultRecord(**{"task_id": str(name), "attempt": 1, "state": SUCCESS, "body": b'{"value": 1}', **options})
-
-
 async def all_of(store: RedisStore, ids: Iterable[str]) -> list[str]:
     async with asyncio.timeout(LONGEST):
         return sorted([one.task_id async for one in store.wait([*ids])])
-
-
-async def until_subscribed(server: RedisServer, count: int) -> None:
-    with server.client() as watching:
-        await eventually(
-            lambda: asyncio.to_thread(lambda: len(watching.pubsub_channels())), lambda found: found == count
-        )
 
 
 async def patiently(do: Callable[[], Awaitable[Any]]) -> Any:

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from celeriac.errors import ConnectionLost, TransportError
+from celeriac.errors import AccessRefused, ConnectionLost, TransportError
 from celeriac_redis.errors import Misconfigured, mapped
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def _located(address: Address) -> Server:
     """Return where the server is: by the first sentinel that knows, where there are sentinels.
 
     Raises:
-        AccessRefused: every sentinel refuses us.
+        AccessRefused: every sentinel that answers refuses us.
         Misconfigured: none of them is one.
         ConnectionLost: otherwise; one that does not answer now may know later.
     """
@@ -114,7 +114,8 @@ async def _located(address: Address) -> Server:
         if found is not None:
             return Server(address=address, host=found[0], port=found[1])
         said.append(f"{host}:{port} knows no such service")
-    kind = type(refusals[0]) if len(refusals) == len(address.hosts) else ConnectionLost
+    refused = len(refusals) == len(address.hosts) or {type(each) for each in refusals} == {AccessRefused}
+    kind = type(refusals[0]) if refused else ConnectionLost
     raise kind(f"no master for the {address}: {'; '.join(said)}")
 
 
