@@ -1,7 +1,8 @@
 """A distributed task queue: brokers as plugins, nothing lost, Celery's own wire protocol."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from celeriac.lazy import at_first_use
 
 if TYPE_CHECKING:
     from celeriac.app import App
@@ -52,13 +53,7 @@ _HOMES = {
     "progress": "request",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use: `celeriac health` must answer fast, and needs none of them."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+__getattr__ = at_first_use(__name__, _HOMES)  # `celeriac health` must answer fast, and needs none of them
 
 
 def __dir__() -> list[str]:

@@ -63,7 +63,7 @@ def test_neither_plugins_nor_drivers_are_imported(tmp_path: Path) -> None:
 
 
 # of ours, all that `from celeriac import App` loads, and what an App with a task loads besides
-TO_IMPORT = "app errors flow parts registry retry submit task"
+TO_IMPORT = "app errors flow lazy parts registry retry submit task"
 TO_DECLARE = "clock configuration declared protocol protocol.compression routing settings topology"
 # each of these takes longer than all of ours
 HEAVY = {

@@ -25,6 +25,7 @@ FLOORS = {
     "flow": 1,
     "hookspecs": 1,
     "json_codec": 1,
+    "lazy": 1,
     "message": 1,
     "middleware": 1,
     "protocol": 1,

@@ -6,8 +6,9 @@ Source: https://docs.celeryq.dev/en/stable/internals/protocol.html, and messages
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from celeriac.lazy import at_first_use
 
 if TYPE_CHECKING:
     from celeriac.protocol.body import decode_body
@@ -59,10 +60,4 @@ _HOMES = {
     "task_message": "build",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name at its first use: who declares tasks needs two of them, and none of what reads messages."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+__getattr__ = at_first_use(__name__, _HOMES)  # who declares tasks needs two of them, and none of what reads messages

@@ -13,8 +13,9 @@ Each is imported at its first use: naming a pytest plugin in here costs a test r
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from celeriac.lazy import at_first_use
 
 if TYPE_CHECKING:
     from celeriac.testing.conformance import ResultStoreContract, TransportContract
@@ -42,10 +43,4 @@ _HOMES = {
     "VirtualClock": "virtual_clock",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+__getattr__ = at_first_use(__name__, _HOMES)
