@@ -177,7 +177,7 @@ class Delays:
             logger.info("delayed messages wait on in %s: %s", LOST, error)
 
     async def _send_some(self, channel: Channel, count: int) -> bool:
-        """Send on ``count`` of them; ``False`` if none were found, or confirmed: closing gives them back."""
+        """Send on ``count`` of them; ``False`` if none were found, or they go back with the channel."""
         taken = [await channel.get(LOST) for _ in range(count)]
         found = [each for each in taken if each is not None]
         if not found:
@@ -188,7 +188,7 @@ class Delays:
             for index, (method, properties, body) in enumerate(found)
         ]
         receipts = await self._publisher.publish(again, len(again))
-        if not all(receipt.ok for receipt in receipts):
+        if channel.error is not None or not all(receipt.ok for receipt in receipts):
             return False
         channel.raw.basic_ack(found[-1][0].delivery_tag, multiple=True)
         return True
