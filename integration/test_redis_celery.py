@@ -130,12 +130,23 @@ def test_our_client_is_answered_by_a_celery_worker(celery, app, tmp_path) -> Non
         assert caught.value.args == ("boom", 42)
 
 
-def test_a_delay_of_ours_is_kept_and_then_run_by_a_celery_worker(celery, app, path, tmp_path) -> None:
-    """Kept in our sorted set; whoever of ours looks makes it ready, for theirs as well."""
-    app.send_task("shared.note", (str(path), 1), countdown=1.0)
+def test_a_delay_of_ours_is_kept_by_a_celery_worker_where_all_are_celery_s(celery, app, url, path, tmp_path) -> None:
     with celery.worker(tmp_path / "log", "-P", "solo"):
-        transport = app.client.connection.transport
-        until(lambda: app.client.portal.run(transport.depth("celery")) and ran(path) == [("celery", 1)], 20)
+        due = time.monotonic() + 3.0
+        app.send_task("shared.note", (str(path), 1), countdown=3.0)
+        until(lambda: keys(url).get("unacked"))  # taken long before it is due
+        assert time.monotonic() < due
+        until(lambda: ran(path) == [("celery", 1)])
+        assert time.monotonic() >= due
+
+
+def test_a_delay_of_ours_is_kept_in_redis_once_a_worker_of_ours_has_seen_it(celery, app, url, path, tmp_path) -> None:
+    app.send_task("shared.note", (str(path), 1), countdown=2.0)
+    with WorkerProcess("shared", url, "-c", "1") as worker:
+        worker.ready()
+        until(lambda: keys(url).get("celeriac:delayed:celery") == 1)
+        assert ran(path) == []
+        until(lambda: ran(path) == [("celeriac", 1)])
 
 
 def test_celery_s_priorities_are_taken_in_celery_s_order(celery, url, path) -> None:

@@ -32,8 +32,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def message_arguments(message: Message, now: datetime) -> list[Argument]:
-    """Return the seven arguments of ``message``: see ``scripts/routing.lua``.
+def message_arguments(message: Message, now: datetime, *, at_once: bool = False) -> list[Argument]:
+    """Return the seven arguments of ``message``, perhaps not to be delayed here: see ``scripts/routing.lua``.
 
     Raises:
         Unsupported: a header that no broker carries.
@@ -42,7 +42,7 @@ def message_arguments(message: Message, now: datetime) -> list[Argument]:
         message.exchange,
         message.routing_key,
         str(message.priority),
-        "" if message.not_before is None else micros(message.not_before),
+        "" if message.not_before is None or at_once else micros(message.not_before),
         "1" if message.mandatory else "0",
         uuid.uuid4().hex,
         encode(message, now),

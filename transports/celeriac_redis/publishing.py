@@ -39,7 +39,7 @@ async def publish(session: Session, messages: Sequence[Message], options: Option
                 f"the body of message {message.id!r} has {len(message.body)} bytes; {LARGEST} are taken"
             )
         refuse_impossible(message, options, now)
-        encoded.append(message_arguments(message, now))
+        encoded.append(message_arguments(message, now, at_once=session.fleet and _keeps_eta(message)))
     parts = [*_parts(encoded)]
     if len(parts) > 1:
         await _check(session, messages, encoded)
@@ -56,6 +56,11 @@ async def publish(session: Session, messages: Sequence[Message], options: Option
                 raise
             return [*receipts, *[Receipt(Outcome.NOT_SENT, str(error))] * (len(messages) - len(receipts))]
     return receipts
+
+
+def _keeps_eta(message: Message) -> bool:
+    """Whether who takes ``message`` keeps its delay: Celery's workers do, and never look at what waits with us."""
+    return message.headers.get("eta") is not None
 
 
 def _parts(encoded: Sequence[list[Argument]]) -> Iterator[Sequence[list[Argument]]]:
