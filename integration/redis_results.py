@@ -36,8 +36,8 @@ def done(name: object, **options: object) -> ResultRecord:
     return ResultRecord(**{"task_id": str(name), "attempt": 1, "state": SUCCESS, "body": b'{"value": 1}', **options})
 
 
-async def all_of(store: RedisStore, ids: Iterable[str]) -> list[str]:
-    async with asyncio.timeout(LONGEST):
+async def all_of(store: RedisStore, ids: Iterable[str], longest: float = LONGEST) -> list[str]:
+    async with asyncio.timeout(longest):
         return sorted([one.task_id async for one in store.wait([*ids])])
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis_results
 from redis_results import done, opened, until_subscribed
 from redis_server import RedisServer, Sentinel
 
@@ -20,17 +22,14 @@ from celeriac.testing.conformance.case import eventually
 from celeriac_redis.store import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 LONGEST = 20  # seconds that anything here may take
 HEARTBEAT = 0.5
 SOME = 30  # answers before the next murder
 
-
-async def all_of(store: RedisStore, ids: Iterable[str]) -> list[str]:
-    async with asyncio.timeout(LONGEST):
-        return sorted([one.task_id async for one in store.wait([*ids])])
+all_of = partial(redis_results.all_of, longest=LONGEST)
 
 
 async def patiently(do: Callable[[], Awaitable[Any]]) -> Any:
