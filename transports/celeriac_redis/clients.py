@@ -95,7 +95,7 @@ async def _located(address: Address) -> Server:
     """Return where the server is: by the first sentinel that knows, where there are sentinels.
 
     Raises:
-        AccessRefused: every sentinel that answers refuses us.
+        AccessRefused: a sentinel refuses us, and no other knows the service.
         Misconfigured: none of them is one.
         ConnectionLost: otherwise; one that does not answer now may know later.
     """
