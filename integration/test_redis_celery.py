@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from witness import until
 from worker_process import PROGRAMS, WorkerProcess
 
 from celeriac import App
+from celeriac.message import CONFIRMED, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,21 +134,37 @@ def test_our_client_is_answered_by_a_celery_worker(celery, app, tmp_path) -> Non
 
 def test_a_delay_of_ours_is_kept_by_a_celery_worker_where_all_are_celery_s(celery, app, url, path, tmp_path) -> None:
     with celery.worker(tmp_path / "log", "-P", "solo"):
+        due = time.monotonic() + 2.0
+        app.send_task("shared.note", (str(path), 1), countdown=2.0)
+        until(lambda: ran(path) == [("celery", 1)])
+        assert time.monotonic() >= due
+    assert "celeriac:delayed:celery" not in keys(url)
+
+
+def test_a_delay_of_ours_is_kept_in_redis_once_a_worker_of_ours_has_seen_it(app, url, path) -> None:
+    with WorkerProcess("shared", url, "-c", "1") as worker:
+        worker.ready()
         due = time.monotonic() + 3.0
         app.send_task("shared.note", (str(path), 1), countdown=3.0)
-        until(lambda: keys(url).get("unacked"))  # taken long before it is due
-        assert time.monotonic() < due
-        until(lambda: ran(path) == [("celery", 1)])
+        until(lambda: keys(url).get("celeriac:delayed:celery") == 1)
+        until(lambda: ran(path) == [("celeriac", 1)])
         assert time.monotonic() >= due
 
 
-def test_a_delay_of_ours_is_kept_in_redis_once_a_worker_of_ours_has_seen_it(celery, app, url, path, tmp_path) -> None:
-    app.send_task("shared.note", (str(path), 1), countdown=2.0)
-    with WorkerProcess("shared", url, "-c", "1") as worker:
-        worker.ready()
-        until(lambda: keys(url).get("celeriac:delayed:celery") == 1)
-        assert ran(path) == []
-        until(lambda: ran(path) == [("celeriac", 1)])
+def test_a_delay_that_no_header_says_is_kept_in_redis(app, url, path) -> None:
+    """As of a message that is sent again: the moment in its header is long past, and a worker would run it at once."""
+    app.send_task("shared.note", (str(path), 1))  # which declares the queue
+    now = app.clock.now()
+    message = Message(
+        id="x",
+        exchange="",
+        routing_key="celery",
+        body=b"[[], {}, {}]",
+        headers={"id": "x", "task": "shared.note", "eta": (now - timedelta(hours=1)).isoformat()},
+        not_before=now + timedelta(hours=1),
+    )
+    assert app.client.portal.run(app.client.connection.transport.publish([message])) == [CONFIRMED]
+    assert keys(url)["celeriac:delayed:celery"] == keys(url)["celery"] == 1
 
 
 def test_celery_s_priorities_are_taken_in_celery_s_order(celery, url, path) -> None:

@@ -39,7 +39,7 @@ async def publish(session: Session, messages: Sequence[Message], options: Option
                 f"the body of message {message.id!r} has {len(message.body)} bytes; {LARGEST} are taken"
             )
         refuse_impossible(message, options, now)
-        encoded.append(message_arguments(message, now, at_once=session.fleet and _keeps_eta(message)))
+        encoded.append(message_arguments(message, now, at_once=session.fleet and _says_when(message)))
     parts = [*_parts(encoded)]
     if len(parts) > 1:
         await _check(session, messages, encoded)
@@ -58,9 +58,12 @@ async def publish(session: Session, messages: Sequence[Message], options: Option
     return receipts
 
 
-def _keeps_eta(message: Message) -> bool:
-    """Whether who takes ``message`` keeps its delay: Celery's workers do, and never look at what waits with us."""
-    return message.headers.get("eta") is not None
+def _says_when(message: Message) -> bool:
+    """Whether a worker that takes ``message`` waits by its header: Celery's do, and never look at what waits with us.
+
+    One that was sent before may carry the ``eta`` of then, and a later delay that stands nowhere in it.
+    """
+    return message.not_before is not None and message.headers.get("eta") == message.not_before.isoformat()
 
 
 def _parts(encoded: Sequence[list[Argument]]) -> Iterator[Sequence[list[Argument]]]:
