@@ -17,6 +17,7 @@ from celeriac.clock import SystemClock
 from celeriac.errors import AccessRefused, ConnectionLost, TransportError
 from celeriac.message import Message, Settlement, SettleReceipt
 from celeriac.topology import Queue, Topology
+from celeriac_sqlite import filesystem
 from celeriac_sqlite.database import SCHEMA_VERSION, Database
 from celeriac_sqlite.transport import SqliteTransport
 
@@ -69,6 +70,31 @@ def test_a_missing_folder(tmp_path: Path):
 def test_a_file_where_a_folder_should_be(tmp_path: Path):
     (tmp_path / "file").write_text("")
     cannot_open(tmp_path / "file" / "q.db", ConnectionLost, "folder does not exist")
+
+
+def test_a_link_to_nothing_where_a_folder_should_be(tmp_path: Path):
+    (tmp_path / "q.db.d").symlink_to(tmp_path / "nothing")
+    cannot_open(tmp_path / "q.db", ConnectionLost, "File exists")
+
+
+def test_a_folder_that_somebody_makes_and_removes(tmp_path: Path):
+    folder, stop = tmp_path / "q.db.d", threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                folder.mkdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    somebody = threading.Thread(target=come_and_go)
+    somebody.start()
+    try:
+        for _ in range(20_000):
+            filesystem.make(folder)
+    finally:
+        stop.set()
+        somebody.join()
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path):

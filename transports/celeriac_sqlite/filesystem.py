@@ -6,6 +6,7 @@ SQLite's WAL needs memory that all its users share, hence one machine (https://w
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from celeriac.errors import AccessRefused
@@ -45,8 +46,15 @@ def make(folder: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
-        if folder.exists() and not folder.is_dir():
+        if not _is_folder_or_gone(folder):
             raise
+
+
+def _is_folder_or_gone(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)  # one look: between two it may go
+    except FileNotFoundError:
+        return not path.is_symlink()  # one to nothing stays, and whoever makes the folder again would never be done
 
 
 def _unescaped(point: str) -> str:
