@@ -35,7 +35,8 @@ def scene(amqp_node, tmp_path_factory):
             scene.is_well(time.monotonic(), "nothing")
             yield scene
             assert worker.terminate() == 0
-            assert not any("revocations" in line for line in worker.lines), "held beyond the broker's consumer_timeout"
+            # nothing is held beyond consumer_timeout; while a killed server starts, a queue may not be there
+            assert [each for each in worker.lines if "revocations" in each and "down or inaccessible" not in each] == []
 
 
 def test_reset(scene) -> None:
