@@ -115,10 +115,15 @@ class Results:
         return [run for run in self.runs if run["row"] == row and run["contender"] == contender]
 
 
+def _both(one: str, other: str) -> str:
+    return " / ".join(dict.fromkeys([*one.split(" / "), other]))
+
+
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return what two runs on one machine say of themselves."""
+    """Return what two runs say of themselves together."""
     return {
         **one,
+        **{where: _both(one[where], other[where]) for where in ("machine", "system")},
         "brokers": list(dict.fromkeys([*one["brokers"], *other["brokers"]])),
         "versions": list(dict.fromkeys([*one["versions"], *other["versions"]])),
         "command": f"{one['command']}; {other['command']}",

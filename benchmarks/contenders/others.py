@@ -116,6 +116,27 @@ def pika(name: str, queue: str, *, connection: str = "asyncio", way: str = "bulk
     )
 
 
+def pika_echo(name: str, queue: str) -> Contender:
+    """Return no task queue: a loop on pika that answers each message, and one that asks, confirmed."""
+    default = f"bench_echo_{queue}{{}}"
+    return Contender(
+        name=name,
+        peer="pika",
+        system="pika_echo",
+        terms=Terms(
+            queue=queue,
+            results="sent, not kept",
+            confirms="each, and routed",
+            acks="after the answer",
+            fsync="before a confirm",
+        ),
+        worker=("-m", "benchmarks.systems.pika_echo", "consume"),
+        settings={"queue": default, "type": queue},
+        processes=1,
+        queues=(default,),
+    )
+
+
 def c_program(name: str, queue: str) -> Contender:
     """Return ``clients/publish.c``: one by one, confirmed."""
     default = f"bench_c_{queue}{{}}"

@@ -48,6 +48,10 @@ class Bare:
                 subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                 for _ in range(self.processes)
             ]
-            told = [json.loads(process.communicate("go\n")[0]) for process in started]
+            for process in started:  # all of them, before any is waited for
+                if process.stdin is not None:
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
+            told = [json.loads(process.communicate()[0]) for process in started]
         elapsed = max(each["ended"] for each in told) - min(each["began"] for each in told)
         return {"rate": share * self.processes / elapsed}

@@ -79,6 +79,16 @@ def test_runs_of_different_rows_are_shown_together(results, tmp_path):
         Results.load(results.file, results.file)
 
 
+def test_runs_on_two_machines_say_so(results, tmp_path):
+    files = [results.file]
+    for number, machine in enumerate(["12 cores", "2 cores"]):
+        other = Results(about={**results.about, "machine": machine}, file=tmp_path / f"{number}.json")
+        other.add(f"row {number}", OURS, 0, {"seconds": 1.0}, 0.1)
+        files.append(other.file)
+    assert Results.load(*files).about["machine"] == "2 cores / 12 cores"
+    assert Results.load(*files[1:], files[0]).about["machine"] == "12 cores / 2 cores"
+
+
 def test_the_report_names_the_ratio_the_goals_and_who_was_left_out(results):
     results.leave_out(ROW, "Dramatiq -p 2 -t 4", "--peers does not name dramatiq")
     results.fail(ROW, OURS, 3, "BenchError: no")
