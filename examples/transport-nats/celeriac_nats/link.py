@@ -51,6 +51,7 @@ class Link:
         self._end: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
         self._lost = lost
         self._last_error: BaseException | None = None
+        self._connected = False
 
     async def connect(self) -> None:
         """Connect to the first server that answers.
@@ -62,10 +63,11 @@ class Link:
         doing, causes = f"cannot connect to {self.address.shown}", list[BaseException]()
         for server in self.address.servers:
             try:
-                self.nc = await self._connect(server)
+                self.nc = await self._connect_or_hear_why(server)
             except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-                causes.append(self._last_error or error)
+                causes.append(error)
             else:
+                self._connected = True
                 self.js, self.confirms = self.nc.jetstream(), Confirms(self.nc)
                 return
         for cause in causes:
@@ -73,7 +75,19 @@ class Link:
                 raise refusal from cause
         raise translated(causes[-1], doing) from causes[-1]
 
-    async def _connect(self, server: str) -> Client:
+    async def _connect_or_hear_why(self, server: str) -> Client:
+        """Connect; where we are cut off, ask once more.
+
+        A server that refuses us hangs up, and the driver, which has sent its first PING by then, may see that before it
+        reads why. In verbose mode it reads the answer before it sends more.
+        """
+        try:
+            return await self._connect(server)
+        except ConnectionError:
+            await _hang_up(await self._connect(server, verbose=True))
+            raise
+
+    async def _connect(self, server: str, *, verbose: bool = False) -> Client:
         self._last_error = None
         tls: dict[str, Any] = {"tls": ssl.create_default_context()} if self.address.tls else {}
         client = Client()
@@ -82,6 +96,7 @@ class Link:
                 await client.connect(
                     server,
                     name="celeriac",
+                    verbose=verbose,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
@@ -91,6 +106,10 @@ class Link:
                     closed_cb=self._closed,
                     **tls,
                 )
+        except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+            why = self._last_error or error  # hanging up may find another one, that says less
+            await _hang_up(client)
+            raise why from None
         except BaseException:
             await _hang_up(client)
             raise
@@ -152,7 +171,8 @@ class Link:
         self._last_error = error
 
     async def _closed(self) -> None:
-        self.lose(ConnectionLost(f"lost {self.address.shown}: {self._last_error or 'the server hung up'}"))
+        if self._connected:  # and not one of several servers that could not be reached
+            self.lose(ConnectionLost(f"lost {self.address.shown}: {self._last_error or 'the server hung up'}"))
 
 
 async def _hang_up(client: Client) -> None:

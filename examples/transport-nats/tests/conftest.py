@@ -80,6 +80,12 @@ def server_in(nats_server: NatsServer) -> Iterator[Callable[..., NatsServer]]:
         server.kill()
 
 
+@pytest.fixture
+def nobody_port() -> int:
+    """A port where nobody listens."""
+    return free_port()
+
+
 def free_port() -> int:
     """Return a port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as unused:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from datetime import UTC, datetime, timedelta
+from socket import SO_LINGER, SOL_SOCKET
 
 import pytest
 from nats.js.api import DiscardPolicy
 
 from celeriac.clock import SystemClock
-from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, TopologyMismatch, TransportError
+from celeriac.errors import (
+    AccessRefused,
+    ConfigurationError,
+    ConnectionLost,
+    MessageTooLarge,
+    TopologyMismatch,
+    TransportError,
+)
 from celeriac.message import Message, Outcome, Settlement
 from celeriac.topology import Queue, Topology
 from celeriac_nats.address import parse
@@ -18,6 +27,26 @@ from celeriac_nats.transport import NatsTransport
 from celeriac_nats.wire import Kept, unpack
 
 QUEUE = Queue("own")
+
+
+class Curt:
+    """Refuses everybody, as a server whose hanging up overtakes what it said: only who asks and waits reads why."""
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._refuse, "127.0.0.1", 0)
+        return f"nats://kit:wrong@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *_error):
+        self._server.close()
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"auth_required": true}\r\n')
+        if b'"verbose": true' in await reader.readline():
+            writer.write(b"-ERR 'Authorization Violation'\r\n")
+            await reader.read()
+        else:
+            writer.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
 
 
 class Opened:
@@ -109,6 +138,30 @@ def test_a_server_killed_and_started_keeps_all(tmp_path, server_in):
                 assert revoked.known == {"r"}
             assert set(await drained(transport, len(sent))) == {message.id for message in sent}
             assert transport._office.catalog.paused == {"paused"}
+
+    asyncio.run(body())
+
+
+def test_one_server_of_several_is_enough(nats_server, nobody_port):
+    """Those that cannot be reached end nothing."""
+
+    async def body():
+        lost = asyncio.Event()
+        urls = [f"nats://kit:secret@127.0.0.1:{nobody_port}", nats_server.url]
+        transport = NatsTransport(urls, clock=SystemClock(), on_lost=lambda _error: lost.set())
+        await transport.open()
+        await transport.declare(Topology.of([QUEUE]))
+        await transport.close()
+        assert not lost.is_set()
+
+    asyncio.run(body())
+
+
+def test_a_refusal_is_heard_where_the_server_hangs_up_at_once():
+    async def body():
+        async with Curt() as url:
+            with pytest.raises(AccessRefused, match="Authorization"):
+                await Opened(url).transport.open()
 
     asyncio.run(body())
 
