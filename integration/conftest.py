@@ -173,6 +173,7 @@ class AmqpNode:
         config = folder / "advanced.config"
         config.write_text(
             "[{rabbit,[{consumer_timeout,4000},{channel_tick_interval,1000},"
+            "{dead_letter_worker_publisher_confirm_timeout,3000},"  # of a delay on its way while the node starts
             f'{{tcp_listeners,[{{"127.0.0.1",{port}}}]}},{{ssl_listeners,[{{"127.0.0.1",{tls_port}}}]}},'
             f'{{ssl_options,[{{certfile,"{self.certificate}"}},{{keyfile,"{key}"}}]}}]}}].'
         )

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import socket
+import time
 import uuid
 from contextlib import ExitStack
 from ipaddress import IPv4Network
@@ -21,6 +22,7 @@ from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+from witness import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +36,17 @@ STARTING = 60  # seconds
 PORTS = {"rabbitmq": 5672, "redis": 6379}
 NAMES = ("one", "two", "three")
 COOKIE = "celeriac"
-DEAD_LETTERS = "-rabbit dead_letter_worker_publisher_confirm_timeout 3000"  # ms; 180,000 where nobody says otherwise
-TICK = 6  # seconds; a silent node is given up after three to five of them, by net_ticktime
+ERLANG = (
+    f"-setcookie {COOKIE} "
+    "-kernel net_ticktime 8 "  # s, of silence after which a node is given up; 60 where nobody says otherwise
+    "-kernel net_setuptime 1 "  # s, for a connection to a node; with 7, live nodes were given up beside the dead
+    "-rabbit dead_letter_worker_publisher_confirm_timeout 3000"  # ms; 180,000 where nobody says otherwise
+)
 CLUSTER = f"""\
 loopback_users.guest = false
 cluster_formation.peer_discovery_backend = classic_config
 {"".join(f"cluster_formation.classic_config.nodes.{n} = rabbit@{name}{chr(10)}" for n, name in enumerate(NAMES, 1))}\
 cluster_partition_handling = pause_minority
-net_ticktime = {TICK}
 """
 
 
@@ -54,13 +59,7 @@ def image(broker: str) -> str:
 def contained(broker: str) -> DockerContainer:
     """Return a container of ``broker`` that is to be entered; it is ready then."""
     container = DockerContainer(image(broker)).with_exposed_ports(PORTS[broker])
-    return container.waiting_for(started(broker))
-
-
-def started(broker: str, times: int = 1) -> LogMessageWaitStrategy:
-    """Return how to wait until ``broker`` has started as often as that."""
-    pattern = ".*".join([re.escape(STARTED[broker])] * times)
-    return LogMessageWaitStrategy(re.compile(pattern, re.DOTALL)).with_startup_timeout(STARTING)
+    return container.waiting_for(LogMessageWaitStrategy(STARTED[broker]).with_startup_timeout(STARTING))
 
 
 def url_of(broker: str, container: DockerContainer) -> str:
@@ -85,7 +84,7 @@ class Node:
         self.name = name
         self._network_name = network
         self._address = hosts[name]
-        self._starts = 1
+        self._since = time.time()
         endpoint = EndpointConfig(DEFAULT_DOCKER_API_VERSION, ipv4_address=self._address)
         self._container = (
             DockerContainer(image("rabbitmq"))
@@ -96,7 +95,7 @@ class Node:
                 extra_hosts=dict(hosts),  # not by DNS: a name that is gone holds up a node for seconds, again and again
             )
             .with_bind_ports(PORTS["rabbitmq"], self._port)
-            .with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", f"-setcookie {COOKIE} {DEAD_LETTERS}")
+            .with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG)
             .with_volume_mapping(str(config), "/etc/rabbitmq/conf.d/20-cluster.conf")
         )
 
@@ -107,19 +106,18 @@ class Node:
         client.networks.get("bridge").connect(self._container.get_container_id())
         self.url = f"amqp://guest:guest@{self._container.get_container_host_ip()}:{self._port}"
 
-    def ready(self) -> None:
-        """Return once it has started, for the first time or again, and knows all the others."""
-        started("rabbitmq", self._starts).wait_until_ready(self._container)
-        self.control("await_online_nodes", str(len(NAMES)))
+    def started(self) -> None:
+        """Return once it has started, for the first time or again."""
+        self._says(STARTED["rabbitmq"])
 
     def remove(self) -> None:
         """End it, and what it kept."""
         self._container.stop()
 
-    def control(self, *arguments: str) -> str:
-        """Run rabbitmqctl in it."""
-        code, output = self._container.exec(["rabbitmqctl", "-q", "--erlang-cookie", COOKIE, *arguments])
-        assert code == 0, f"rabbitmqctl {arguments}: {output.decode()}"
+    def control(self, *arguments: str, program: str = "rabbitmqctl") -> str:
+        """Run rabbitmqctl in it, or a sister of it."""
+        code, output = self._container.exec([program, "-q", "--erlang-cookie", COOKIE, *arguments])
+        assert code == 0, f"{program} {arguments}: {output.decode()}"
         return output.decode()
 
     def said(self, since: float) -> str:
@@ -135,30 +133,37 @@ class Node:
 
     def start(self) -> None:
         """Start it, with what it kept."""
-        self._starts += 1
+        self._since = time.time()
         self._container.get_wrapped_container().start()
 
     def pause(self) -> None:
         """Freeze all its processes: its connections stay, and nobody answers on them."""
+        self._since = time.time()
         self._container.get_wrapped_container().pause()
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Let it go on; it starts its broker again, once it has seen that the others have given it up."""
         self._container.get_wrapped_container().unpause()
 
     def cut_off(self) -> None:
         """Take it from the network of the nodes; its clients still reach it."""
+        self._since = time.time()
         self._network().disconnect(self._container.get_container_id())
 
     def notice(self) -> None:
         """Return once it has noticed that it is in the minority, and serves no clients any more."""
-        noticed = LogMessageWaitStrategy(re.compile(r"minority.* status detected")).with_startup_timeout(STARTING)
-        noticed.wait_until_ready(self._container)
+        self._says(r"minority.* status detected")
 
     def join(self) -> None:
         """Give it back to that network; it starts its broker again, as `pause_minority` means."""
-        self._starts += 1
+        self._since = time.time()
         self._network().connect(self._container.get_container_id(), ipv4_address=self._address)
+
+    def _says(self, pattern: str) -> None:
+        """Return once it has logged that since what was last done to it: it says the same at every such turn."""
+        until(
+            lambda: re.search(pattern, self.said(self._since)), STARTING, lambda: f"{self.name} did not say {pattern!r}"
+        )
 
     def _network(self) -> DockerNetwork:
         return self._container.get_docker_client().client.networks.get(self._network_name)
@@ -186,7 +191,8 @@ class Cluster:
                 stack.callback(node.remove)
                 node.create()
             for node in self.nodes:
-                node.ready()
+                node.started()
+            self.settle()
             self._stack = stack.pop_all()
         return self
 
@@ -198,6 +204,13 @@ class Cluster:
     def urls(self, options: str = "") -> list[str]:
         """Return the URLs of all, with the same options."""
         return [f"{node.url}{options}" for node in self.nodes]
+
+    def settle(self) -> None:
+        """Return once all nodes know all the others, and none holds a queue that it could not leave."""
+        for node in self.nodes:
+            node.control("await_online_nodes", str(len(NAMES)))
+        for node in self.nodes:
+            node.control("await_online_quorum_plus_one", program="rabbitmq-upgrade")
 
     def at(self, port: int) -> Node:
         """Return the node whose clients come to ``port``."""

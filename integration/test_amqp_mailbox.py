@@ -21,6 +21,7 @@ from celeriac.message import Message
 from celeriac.results import ResultRecord
 from celeriac.testing import ResultStoreContract
 from celeriac.testing.conformance.case import eventually, unique
+from celeriac_amqp import mailbox as mailboxes
 from celeriac_amqp.declaring import CLASSIC, QUORUM
 from celeriac_amqp.mailbox import EXPIRES, AmqpMailbox
 from celeriac_amqp.transport import AmqpTransport
@@ -101,6 +102,58 @@ def test_results_that_come_while_the_caller_is_away_are_there_when_it_is_back(am
 
 async def _all(store: AmqpMailbox, ids: list[str]) -> list[ResultRecord]:
     return [one async for one in store.wait(ids)]
+
+
+def test_what_has_come_is_known_in_every_thread(amqp_vhost) -> None:
+    async def body() -> None:
+        async with mailbox(amqp_vhost) as store:
+            await store.sent(["a", "b"])
+            await store.put([record("b", store, state="STARTED"), record("a", store)])
+            async for final in store.wait(["a"]):
+                assert await asyncio.to_thread(store.known, "a") == final
+            assert store.known("b") is None
+            await store.forget(["a"])
+            assert store.known("a") is None
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("at_least", [3, 1000], ids=["many", "after a while"])
+def test_replies_are_acknowledged_a_few_at_a_time(amqp_vhost, monkeypatch, at_least) -> None:
+    monkeypatch.setattr(mailboxes, "PREFETCH", 3)
+    monkeypatch.setattr(mailboxes, "ACK_AT_LEAST", at_least)
+    if at_least == 3:
+        monkeypatch.setattr(mailboxes, "ACK_SECONDS", 3600)
+
+    async def body() -> None:
+        async with mailbox(amqp_vhost) as store:
+            ids = [f"task {number}" for number in range(9)]  # three times what comes unacknowledged
+            await store.sent(ids)
+            await store.put([record(task_id, store) for task_id in ids])
+            async with asyncio.timeout(5):
+                assert {final.task_id async for final in store.wait(ids)} == {*ids}
+
+    asyncio.run(body())
+
+
+def test_replies_on_another_channel_are_acknowledged_there(amqp_vhost, monkeypatch) -> None:
+    """Also where one of the lost channel was to be acknowledged a little later."""
+    monkeypatch.setattr(mailboxes, "PREFETCH", 3)
+    monkeypatch.setattr(mailboxes, "ACK_SECONDS", 0.2)
+
+    async def answered(store: AmqpMailbox, ids: list[str]) -> None:
+        await store.sent(ids)
+        await store.put([record(task_id, store) for task_id in ids])
+        async with asyncio.timeout(5):
+            assert {final.task_id async for final in store.wait(ids)} == {*ids}
+
+    async def body() -> None:
+        async with mailbox(amqp_vhost) as store:
+            await answered(store, ["before"])
+            await store._channel.close()
+            await answered(store, [f"task {number}" for number in range(7)])
+
+    asyncio.run(body())
 
 
 def test_whom_nobody_waits_for_is_no_failure(amqp_vhost) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.clock import SystemClock
-from celeriac.errors import ConfigurationError, MessageTooLarge, Unsupported
-from celeriac.message import Message, Outcome
+from celeriac.errors import ConfigurationError, ConnectionLost, MessageTooLarge, Unsupported
+from celeriac.message import Message, Outcome, Receipt
 from celeriac.testing.conformance.case import eventually, unique
 from celeriac.testing.conformance.transport_case import ids, message_to, take
 from celeriac.topology import Exchange, Queue, Topology
 from celeriac_amqp import publishing
+from celeriac_amqp.connection import Channel, Session
 from celeriac_amqp.transport import AmqpTransport
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def test_giving_up_a_publish_that_stalls_resets_the_connection(amqp_vhost, monke
         async with opened(amqp_vhost) as (transport, queue):
             await transport.publish([message_to(queue)])
             session = transport._publisher._session
-            session.raw._flush = lambda: None  # nothing we write leaves any more
+            session.raw.flush = lambda: None  # nothing we write leaves any more
             given_up = asyncio.ensure_future(transport.publish([message_to(queue)]))
             neighbour = asyncio.ensure_future(transport.publish([message_to(queue)]))
             await asyncio.sleep(0.3)
@@ -191,6 +192,30 @@ def test_giving_up_a_publish_that_stalls_resets_the_connection(amqp_vhost, monke
             assert (await transport.publish([message_to(queue)]))[0].ok
             assert session.error is not None
             await eventually(lambda: transport.depth(queue.name), lambda depth: depth.ready == 2)
+
+    asyncio.run(body())
+
+
+def test_a_channel_that_only_nacks_has_stalled(amqp_vhost) -> None:
+    """One that has lost its queue's leader may nack on, slowly, and ack nothing any more; a new one does."""
+
+    async def body() -> None:
+        async with opened(amqp_vhost) as (transport, queue):
+            publisher = transport._publisher
+            await transport.publish([message_to(queue)])
+            session = publisher._session
+            session.raw.flush = lambda: None
+            nacked, given_up = (asyncio.ensure_future(transport.publish([message_to(queue)])) for _ in range(2))
+            while len(publisher._unanswered) < 2:  # noqa: ASYNC110 - as `_under_way`
+                await asyncio.sleep(0)
+            publisher._progress -= publishing.STALLED
+            publisher._on_confirm(min(publisher._unanswered), False, Receipt(Outcome.NACKED, "no leader"))
+            assert [receipt.outcome for receipt in await nacked] == [Outcome.NACKED]
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert publisher._session is None
+            assert (await transport.publish([message_to(queue)]))[0].ok
+            assert session.error is not None
 
     asyncio.run(body())
 
@@ -240,5 +265,64 @@ def test_a_delay_through_an_exchange_of_others_is_unsupported(amqp_vhost) -> Non
             due = datetime.now(UTC) + timedelta(seconds=60)
             with pytest.raises(Unsupported, match=r"amq\.topic"):
                 await transport.publish([message_to(queue, exchange="amq.topic", not_before=due)])
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("exchange", ["", "a topic"])
+@pytest.mark.parametrize("delayed", [False, True])
+def test_a_channel_that_opens_slower_than_any_caller_waits(amqp_vhost, monkeypatch, exchange, delayed) -> None:
+    """As on a node whose neighbour has vanished, five seconds each: who leaves does not make the next begin anew."""
+    opening: list[Session] = []
+
+    async def body() -> None:
+        gate, channel = asyncio.Event(), Session.channel
+
+        async def slow(session: Session) -> Channel:
+            opening.append(session)
+            await gate.wait()
+            return await channel(session)
+
+        async with opened(amqp_vhost) as (transport, queue):
+            if exchange:
+                topology = Topology.of(
+                    [Queue(queue.name, exchange=Exchange(exchange, "topic"), routing_key=queue.name)]
+                )
+                await transport.declare(topology)
+                transport._publisher._verified = {""}  # as after the loss of its channel
+            later = datetime.now(UTC) + timedelta(seconds=1) if delayed else None
+            message = Message(id="one", exchange=exchange, routing_key=queue.name, not_before=later)
+            with monkeypatch.context() as patch:
+                patch.setattr(Session, "channel", slow)
+                for _ in range(3):
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            await transport.publish([message])
+                assert len(opening) == 1, "each caller has begun anew"
+                gate.set()
+                (receipt,) = await transport.publish([message])
+            assert receipt.outcome is Outcome.CONFIRMED
+            await eventually(lambda: transport.depth(queue.name), lambda depth: depth.ready == 1)
+
+    asyncio.run(body())
+
+
+def test_who_waits_for_a_channel_when_the_transport_closes_is_told(amqp_vhost, monkeypatch) -> None:
+    async def body() -> None:
+        begun = asyncio.Event()
+
+        async def never(_session: Session) -> Channel:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        transport = AmqpTransport([amqp_vhost], clock=SystemClock(), on_lost=lambda _error: None)
+        await transport.open()
+        monkeypatch.setattr(Session, "channel", never)
+        publishing = asyncio.create_task(transport.publish([Message(id="one", routing_key="anywhere")]))
+        await begun.wait()
+        await transport.close()
+        with pytest.raises(ConnectionLost, match="closed"):
+            await publishing
 
     asyncio.run(body())

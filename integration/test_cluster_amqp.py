@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from celeriac import AsyncResult
 
-OPTIONS = "?heartbeat=2"
 TASKS = 10_000
 SENDERS = 8
 DELAYED_EVERY = 20  # one of so many, by 1, 2 or 3 s
@@ -46,8 +45,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 class Traffic:
     """A client that sends numbers to a queue, two workers that note each, and what is known of all."""
 
-    def __init__(self, cluster: Cluster, path: Path) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, path: Path, options: str) -> None:
+        self.cluster = cluster
+        self._options = options
         self._path = path
         self.results: dict[int, AsyncResult] = {}
         self.raised: Counter[str] = Counter()
@@ -56,7 +56,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         self._path.touch()
-        urls = self._cluster.urls(OPTIONS)
+        urls = self.cluster.urls(self._options)
         with ExitStack() as stack:
             self._app = App("client", broker=urls)
             stack.callback(self._app.close)
@@ -79,11 +79,11 @@ class Traffic:
         """Return the node that the client is connected to."""
         connection = self._app.client.connection
         self._app.client.portal.run(connection.ready(), PATIENCE)
-        return self._cluster.at(connection.transport.control().address.port)
+        return self.cluster.at(connection.transport.control().address.port)
 
     def others(self, node: Node) -> list[Node]:
         """Return all nodes but ``node``."""
-        return [other for other in self._cluster.nodes if other is not node]
+        return [other for other in self.cluster.nodes if other is not node]
 
     def send(self, numbers: range) -> Iterator[None]:
         """Begin to send; what is returned yields once for each that is confirmed, and raises `TimeoutError`."""
@@ -123,14 +123,14 @@ def test_again_and_again(cluster: Cluster, tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_a_frozen_node(cluster: Cluster, tmp_path: Path) -> None:
     """What RabbitMQ 3.10 does not always survive, as docs/guarantees.md says."""
-    go_through(cluster, tmp_path, frozen)
+    go_through(cluster, tmp_path, frozen, options="?heartbeat=2")
 
 
-def go_through(cluster: Cluster, folder: Path, *faults: Callable[[Traffic, range], None]) -> None:
+def go_through(cluster: Cluster, folder: Path, *faults: Callable[[Traffic, range], None], options: str = "") -> None:
     """Send the tasks, a share of them around each fault and the rest before, and account for all."""
     share = TASKS // (len(faults) + 1)
     before = TASKS - share * len(faults)
-    with Traffic(cluster, folder / "ran") as traffic:
+    with Traffic(cluster, folder / "ran", options) as traffic:
         rest(traffic.send(range(before)))
         for turn, fault in enumerate(faults):
             fault(traffic, range(before + turn * share, before + (turn + 1) * share))
@@ -145,8 +145,9 @@ def killed(traffic: Traffic, numbers: range) -> None:
     half(sending, numbers)
     told(f"{node.name} killed", begun, traffic)
     node.start()
-    node.ready()
+    node.started()
     rest(sending)
+    traffic.cluster.settle()
 
 
 def cut_off(traffic: Traffic, numbers: range) -> None:
@@ -158,8 +159,9 @@ def cut_off(traffic: Traffic, numbers: range) -> None:
     told(f"{node.name} cut off", begun, traffic)
     node.notice()
     node.join()
-    node.ready()
+    node.started()
     rest(sending)
+    traffic.cluster.settle()
 
 
 def frozen(traffic: Traffic, numbers: range) -> None:
@@ -174,8 +176,9 @@ def frozen(traffic: Traffic, numbers: range) -> None:
     node.go_on()
     half(sending, numbers)
     told(f"{node.name} frozen until the others gave it up", begun, traffic)
+    node.started()
     rest(sending)
-    node.control("await_online_nodes", "3")
+    traffic.cluster.settle()
 
 
 def half(sending: Iterator[None], numbers: range) -> None:

@@ -13,7 +13,7 @@ from pika.channel import Channel, ContentFrameAssembler
 
 from celeriac.errors import ConfigurationError
 from celeriac_amqp.frames import FrameConnection, RawProperties
-from celeriac_amqp.lean import cut_delivery, publish_frames
+from celeriac_amqp.lean import cut_confirm, cut_delivery, publish_frames
 
 names = st.text(max_size=40, alphabet=st.characters(exclude_categories=["Cs"]))
 bodies = st.binary(max_size=60)
@@ -22,7 +22,7 @@ BODY_MAX = FRAME_MAX - 8
 
 
 class Half:
-    """A connection without a socket, with one open channel; writes down what is delivered and what it would send."""
+    """A connection without a socket, with one open channel; writes down what it hears and what it would send."""
 
     def __init__(self, *, lean: bool, tags: tuple[str, ...] = ("tag",), cancelled: tuple[str, ...] = ()) -> None:
         self.delivered: list[tuple] = []
@@ -35,6 +35,8 @@ class Half:
         connection._body_max_length = BODY_MAX
         connection.callbacks = CallbackManager()
         connection._adapter_emit_data = self.sent.append
+        connection._unsent = self.sent
+        connection.confirmed = {1: self._confirm} if lean else {}
         self.channel = channel = object.__new__(Channel)
         channel.channel_number = 1
         channel.connection = connection
@@ -44,12 +46,19 @@ class Half:
         channel._cancelled = set(cancelled)
         channel._content_assembler = ContentFrameAssembler()
         channel.callbacks = connection.callbacks
+        channel.callbacks.add(1, spec.Basic.Ack, self._confirm_frame, one_shot=False)
         connection._channels = {1: channel}
 
     def _take(self, channel, method, properties, body) -> None:
         assert channel is self.channel
         parts = (method.consumer_tag, method.delivery_tag, method.redelivered, method.exchange, method.routing_key)
         self.delivered.append((*parts, properties, body))
+
+    def _confirm(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - as on the wire
+        self.delivered.append((tag, multiple))
+
+    def _confirm_frame(self, frame_value: frame.Method) -> None:
+        self._confirm(frame_value.method.delivery_tag, frame_value.method.multiple)
 
     def read(self, data: bytes, *cuts: int) -> None:
         places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
@@ -79,10 +88,15 @@ deliveries = st.builds(
     properties=st.binary(min_size=2, max_size=40),
     body=bodies,
 )
-others = st.sampled_from([frame.Heartbeat().marshal(), frame.Method(1, spec.Basic.Ack(3, multiple=True)).marshal()])
+confirms = st.builds(
+    lambda tag, multiple: frame.Method(1, spec.Basic.Ack(tag, multiple)).marshal(),
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+)
+others = st.sampled_from([frame.Heartbeat().marshal(), frame.Method(1, spec.Basic.Nack(3, multiple=True)).marshal()])
 
 
-@given(st.lists(deliveries | others, max_size=6), st.lists(st.integers(0, 10**6), max_size=8))
+@given(st.lists(deliveries | confirms | others, max_size=6), st.lists(st.integers(0, 10**6), max_size=8))
 @settings(max_examples=300)
 @example([delivery(body=b"x" * 50), delivery(body=b"")], [7])
 def test_a_stream_cut_anywhere_is_delivered_as_pika_does(pieces, cuts) -> None:
@@ -110,21 +124,23 @@ def test_a_publish_is_pika_s_to_the_byte(exchange, key, properties, body, mandat
         assert getattr(lean.connection, counter) == getattr(half.connection, counter)
 
 
-@given(deliveries, st.integers(0, 10**6), st.integers(0, 255))
+@given(deliveries | confirms, st.integers(0, 10**6), st.integers(0, 255))
 @settings(max_examples=300)
 def test_a_stream_with_a_wrong_byte_never_does_more_than_pika_s(data, place, value) -> None:
     broken = bytearray(data)
     broken[place % len(broken)] = value
-    found = cut_delivery(bytes(broken), 0, len(broken))
-    if found is not None:
-        assert 0 < found.end <= len(broken)
+    for cut in (cut_delivery, cut_confirm):
+        found = cut(bytes(broken), 0, len(broken))
+        if found is not None:
+            assert 0 < found.end <= len(broken)
 
 
-@given(deliveries, st.integers(0, 10**6))
+@given(deliveries | confirms, st.integers(0, 10**6))
 def test_what_is_not_whole_is_left(data, cut) -> None:
     short = data[: cut % len(data)]
-    found = cut_delivery(short, 0, len(short))
-    assert found is None or found.end <= len(short)
+    for cut_one in (cut_delivery, cut_confirm):
+        found = cut_one(short, 0, len(short))
+        assert found is None or found.end <= len(short)
 
 
 def test_a_name_that_amqp_cannot_carry() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from celeriac_amqp.address import Address, Nodes
 
 CLOSE_TIMEOUT = 2.0  # seconds for a polite farewell
+RETURN_TIMEOUT = 0.5  # seconds for what was given back to be there
+RETURN_INTERVAL = 0.005
 
 
 class Session:
@@ -120,6 +122,25 @@ class Session:
         finally:
             await channel.close()
 
+    @asynccontextmanager
+    async def giving_back(self, queue: str, count: int) -> AsyncIterator[None]:
+        """Give back ``count`` unsettled messages of ``queue`` within; at the end they are there for the next one.
+
+        A quorum queue takes back behind other commands, even after the channel is closed. Until then it tells of fewer
+        messages than it has, and counts who held them as a consumer. It is waited for half a second at most, as on a
+        classic queue that others consume: there nothing tells that they have taken them.
+        """
+        async with self.scratch() as channel:
+            holding = (await channel.call("queue_declare", queue, passive=True)).method.consumer_count
+            yield
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETURN_TIMEOUT):
+                    while True:
+                        now = (await channel.call("queue_declare", queue, passive=True)).method
+                        if now.message_count >= count or now.consumer_count < holding:
+                            return
+                        await asyncio.sleep(RETURN_INTERVAL)
+
     async def close(self) -> None:
         """Take leave; never raises. After two seconds without an answer the connection is ended by force."""
         self._on_lost = _nobody
@@ -213,8 +234,16 @@ class Channel:
         return await self._reply(waiter)
 
     def publish(self, exchange: str, routing_key: str, body: bytes, properties: bytes, *, mandatory: bool) -> None:
-        """Write a message, its properties encoded; see `FrameConnection.publish`."""
+        """Write a message, its properties encoded; `flush` must follow. See `FrameConnection.publish`."""
         self.session.raw.publish(self.raw, exchange, routing_key, body, properties, mandatory=mandatory)
+
+    def hear_confirms(self, confirmed: Callable[[int, bool], None]) -> None:
+        """Have ``confirmed`` called with each confirm's tag, and whether all below are meant, not by way of pika."""
+        self.session.raw.confirmed[self.raw.channel_number] = confirmed
+
+    def flush(self) -> None:
+        """Hand what was written to the socket."""
+        self.session.raw.flush()
 
     async def cancel(self, consumer_tag: str) -> None:
         """End a consumer; what was on its way until then has been delivered."""
@@ -256,6 +285,7 @@ class Channel:
 
     def _on_close(self, _raw: object, error: BaseException) -> None:
         self.error = self.session.error or channel_error(error)
+        self.session.raw.confirmed.pop(self.raw.channel_number, None)
         if not self._closed.done():
             self._closed.set_result(None)
         for waiter in self._waiters:
@@ -286,7 +316,8 @@ def _tls(address: Address) -> pika.SSLOptions:
         if options.certfile is not None:
             context.load_cert_chain(options.certfile, options.keyfile)
     except OSError as error:
-        raise ConfigurationError(f"TLS for {address}: {error}") from error
+        files = ", ".join(filter(None, (options.cafile, options.certfile, options.keyfile)))
+        raise ConfigurationError(f"TLS for {address}: {error}, of {files}") from error
     if not options.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

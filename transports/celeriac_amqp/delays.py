@@ -26,10 +26,12 @@ import logging
 import math
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celeriac.errors import ConnectionLost, QueueNotFound, TopologyMismatch, TransportError, Unsupported
 from celeriac.topology import DEFAULT_EXCHANGE
+from celeriac_amqp.background import Shared
 from celeriac_amqp.declaring import QUORUM
 from celeriac_amqp.field_table import MAX_SHORT
 from celeriac_amqp.publishing import Outgoing
@@ -101,6 +103,7 @@ class Delays:
         self._control = control
         self._publisher = publisher
         self._making = asyncio.Lock()
+        self._steps = Shared()
         self._made = False
         self._bound: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
@@ -121,6 +124,9 @@ class Delays:
         """
         if queue in self._bound and self._made:
             return True
+        return await self._steps.do(queue, partial(self._bind, queue))
+
+    async def _bind(self, queue: str) -> bool:
         async with self._making:
             if not self._made:
                 await self._make()
@@ -156,6 +162,7 @@ class Delays:
 
     async def close(self) -> None:
         """Leave what has lost its queue where it is."""
+        await self._steps.stop()
         sending, self._sending = self._sending, None
         if sending is not None:
             sending.cancel()

@@ -48,6 +48,8 @@ logger = logging.getLogger("celeriac.amqp")
 
 EXPIRES = {"x-expires": 300_000}
 PREFETCH = 1000
+ACK_AT_LEAST = PREFETCH // 4
+ACK_SECONDS = 0.05  # until a few are acknowledged together: an ack of its own would hold up each reply's caller
 
 
 class AmqpMailbox(ResultStore):
@@ -83,7 +85,8 @@ class AmqpMailbox(ResultStore):
         self._making = asyncio.Lock()
         self._wanted = False
         self._opened = False
-        self._latest_tag = 0
+        self._latest_tag = self._acked_tag = 0
+        self._ack_timer: asyncio.TimerHandle | None = None
 
     def capabilities(self) -> StoreCapabilities:
         """Return that it can do nothing but carry results."""
@@ -101,6 +104,7 @@ class AmqpMailbox(ResultStore):
     async def close(self) -> None:
         """Delete the mailbox."""
         self._opened = False
+        self._drop_ack_timer()
         channel, self._channel = self._channel, None
         wanted, self._wanted = self._wanted, False
         self._records.clear()
@@ -126,6 +130,8 @@ class AmqpMailbox(ResultStore):
             channel = await self._broker.control().channel()
             await channel.call("queue_declare", self.reply_to, durable=True, arguments=dict(self._arguments))
             await channel.call("basic_qos", prefetch_count=PREFETCH)
+            self._drop_ack_timer()
+            self._latest_tag = self._acked_tag = 0
             await channel.call("basic_consume", self.reply_to, self._on_message)
             self._channel = channel
             self._wanted = True
@@ -159,6 +165,11 @@ class AmqpMailbox(ResultStore):
             self._records.setdefault(task_id, None)
         if self._channel is None or self._channel.error is not None:
             await self._consume()
+
+    def known(self, task_id: str) -> ResultRecord | None:
+        """Return the final record, if it has come."""
+        record = self._records.get(task_id)
+        return record if record is not None and record.state in FINAL else None
 
     async def get(self, ids: Sequence[str]) -> Sequence[ResultRecord | None]:
         """Return what has come for ``ids``.
@@ -222,9 +233,11 @@ class AmqpMailbox(ResultStore):
                 self._waiting.pop(task_id, None)
 
     def _on_message(self, raw: Any, method: Any, _properties: bytes, body: bytes) -> None:
-        if self._latest_tag == 0:
-            asyncio.get_running_loop().call_soon(self._acknowledge, raw)
         self._latest_tag = method.delivery_tag
+        if self._latest_tag - self._acked_tag >= ACK_AT_LEAST:
+            self._acknowledge(raw)
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_SECONDS, self._acknowledge, raw)
         try:
             record = parse_result_meta(body)
         except CodecError as error:
@@ -239,9 +252,16 @@ class AmqpMailbox(ResultStore):
                 waiter.offer(record)
 
     def _acknowledge(self, raw: Any) -> None:
-        tag, self._latest_tag = self._latest_tag, 0
-        if raw.is_open:
-            raw.basic_ack(tag, multiple=True)
+        """Acknowledge all that came; what is not, comes again after a loss, and is told by its id."""
+        self._drop_ack_timer()
+        if raw.is_open and self._latest_tag > self._acked_tag:
+            self._acked_tag = self._latest_tag
+            raw.basic_ack(self._acked_tag, multiple=True)
+
+    def _drop_ack_timer(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
 
 
 class _Waiter:

@@ -19,6 +19,8 @@ from pika import exceptions, spec
 
 from celeriac.errors import ConfigurationError, QueueNotFound
 from celeriac.message import CONFIRMED, Outcome, Receipt
+from celeriac_amqp.background import Shared
+from celeriac_amqp.connection import Channel, Session
 from celeriac_amqp.properties import decode_properties
 
 if TYPE_CHECKING:
@@ -26,12 +28,11 @@ if TYPE_CHECKING:
 
     from celeriac.clock import Clock
     from celeriac.errors import TransportError
-    from celeriac_amqp.connection import Channel, Session
 
 logger = logging.getLogger("celeriac.amqp")
 
 CHUNK = 200  # messages written in one turn of the loop
-STALLED = 1.0  # seconds without any confirm, after which an abandoned publish takes the connection with it
+STALLED = 1.0  # seconds without any ack, after which an abandoned publish takes the connection with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Publisher:
         """
         self._connect = connect
         self._clock = clock
-        self._opening = asyncio.Lock()
+        self._steps = Shared()
         self._session: Session | None = None
         self._channel: Channel | None = None
         self._sequence = 0
@@ -141,6 +142,7 @@ class Publisher:
                 continue
             self._sequence += 1
             self._unanswered[self._sequence] = (call, item)
+        channel.flush()
 
     def trust(self, exchanges: Iterable[str]) -> None:
         """Take the existence of ``exchanges`` as known: they have just been declared."""
@@ -148,26 +150,28 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the connection; what is unanswered is unconfirmed. Never raises."""
-        async with self._opening:
-            session, self._session = self._session, None
-            self._forget("the transport was closed")
-            if session is not None:
-                await session.close()
+        await self._steps.stop()
+        session, self._session = self._session, None
+        self._forget("the transport was closed")
+        if session is not None:
+            await session.close()
 
     async def _ready(self) -> Channel:
         channel = self._channel
         if channel is not None and channel.error is None:
             return channel
-        async with self._opening:
-            if self._channel is None or self._channel.error is not None:
-                session = await self._open_session()
-                channel = await session.channel()
-                await channel.call("confirm_delivery", self._on_confirm)
-                channel.raw.add_on_return_callback(self._on_return)
-                self._sequence = self._returned = 0
-                channel.on_closed = partial(self._on_closed, channel)
-                self._channel = channel
-            return self._channel
+        return await self._steps.do(Channel, self._open_channel)
+
+    async def _open_channel(self) -> Channel:
+        session = await self._steps.do(Session, self._open_session)
+        channel = await session.channel()
+        await channel.call("confirm_delivery", self._on_confirm_frame)
+        channel.hear_confirms(self._on_confirm)
+        channel.raw.add_on_return_callback(self._on_return)
+        self._sequence = self._returned = 0
+        channel.on_closed = partial(self._on_closed, channel)
+        self._channel = channel
+        return channel
 
     async def _open_session(self) -> Session:
         if self._session is None or self._session.error is not None:
@@ -176,34 +180,35 @@ class Publisher:
 
     async def _unknown_exchanges(self, names: set[str]) -> set[str]:
         """Return those of ``names`` that do not exist; one publish to such closes the channel under all others."""
-        names = names - self._verified
-        unknown: set[str] = set()
-        if names:
-            async with self._opening:
-                session = await self._open_session()
-            for name in names:
-                try:
-                    async with session.scratch() as channel:
-                        await channel.call("exchange_declare", name, passive=True)
-                except QueueNotFound:
-                    unknown.add(name)
-                else:
-                    self._verified.add(name)
-        return unknown
+        new = names - self._verified
+        return {name for name in new if not await self._steps.do(name, partial(self._verify, name))}
 
-    def _on_confirm(self, frame: Any) -> None:
-        self._progress = self._clock.monotonic()
-        method = frame.method
-        receipt = CONFIRMED
+    async def _verify(self, name: str) -> bool:
+        session = await self._steps.do(Session, self._open_session)
+        try:
+            async with session.scratch() as channel:
+                await channel.call("exchange_declare", name, passive=True)
+        except QueueNotFound:
+            return False
+        self._verified.add(name)
+        return True
+
+    def _on_confirm_frame(self, frame: Any) -> None:
+        method, receipt = frame.method, CONFIRMED
         if isinstance(method, spec.Basic.Nack):
             receipt = Receipt(Outcome.NACKED, "the broker could not take it")
+        self._on_confirm(method.delivery_tag, method.multiple, receipt)
+
+    def _on_confirm(self, tag: int, multiple: bool, receipt: Receipt = CONFIRMED) -> None:  # noqa: FBT001 - as on the wire
+        if receipt is CONFIRMED:  # one that has lost its queue's leader may nack on, slowly, and ack no more
+            self._progress = self._clock.monotonic()
         unanswered = self._unanswered
-        if method.multiple:
-            for number in list(takewhile(method.delivery_tag.__ge__, unanswered)):
+        if multiple:
+            for number in list(takewhile(tag.__ge__, unanswered)):
                 call, item = unanswered.pop(number)
                 call.answer(item.index, receipt)
-        elif method.delivery_tag in unanswered:
-            call, item = unanswered.pop(method.delivery_tag)
+        elif tag in unanswered:
+            call, item = unanswered.pop(tag)
             call.answer(item.index, receipt)
 
     def _on_return(self, _raw: object, method: Any, properties: bytes, _body: bytes) -> None:

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import TopologyMismatch, TransportError, Unsupported
-from celeriac.message import Message
+from celeriac.errors import ConnectionLost, PublishErrors, TopologyMismatch, TransportError, Unsupported
+from celeriac.message import Message, Outcome
 from celeriac.transport import Revocations
 from celeriac_amqp.delays import LONGEST
 from celeriac_amqp.signals import Inbox
@@ -78,7 +78,7 @@ class RevocationStream:
         async with self._control().scratch() as channel:
             channel.on_closed = inbox.end
             await self._consume(channel, inbox)
-            await self._publish([_message({"marker": marker})])
+            await self._mark(marker)
             known: set[str] = set()
             async for body in inbox:
                 entry = _parse(body)
@@ -90,6 +90,15 @@ class RevocationStream:
                 yield Revocations(frozenset(known), following)
             finally:
                 await following.aclose()
+
+    async def _mark(self, marker: str) -> None:
+        """Publish a marker. One that a lost link took with it does no harm: whoever tries again sends another."""
+        try:
+            await self._publish([_message({"marker": marker})])
+        except PublishErrors as error:
+            if error.receipts[0].outcome in (Outcome.UNCONFIRMED, Outcome.NOT_SENT):
+                raise ConnectionLost(str(error)) from error
+            raise
 
     async def _follow(self, inbox: Inbox) -> AsyncGenerator[str, None]:
         async for body in inbox:

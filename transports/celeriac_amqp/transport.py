@@ -281,13 +281,14 @@ class AmqpTransport(Transport):
         await self._tell_consumers(queue, "deleted")
 
     async def peek(self, queue: str, limit: int) -> Sequence[Message]:
-        """Take messages on a channel of their own, and give them back by closing it.
+        """Take messages on a channel of their own, and give them back.
 
         RabbitMQ 3.10 ends the whole connection (541) when a quorum queue that is being made is asked for a message; how
         many it has, it can tell.
         """
         found: list[Message] = []
-        async with self.control().scratch() as channel:
+        session = self.control()
+        async with session.scratch() as channel:
             answer = await channel.call("queue_declare", queue, passive=True)
             while len(found) < min(limit, answer.method.message_count):
                 taken = await channel.get(queue)
@@ -297,6 +298,9 @@ class AmqpTransport(Transport):
                 levels = self.declarations.levels(queue)
                 read = decode_properties(properties)
                 found.append(to_message(read, method.exchange, method.routing_key, body, levels))
+            if found:
+                async with session.giving_back(queue, len(found)):
+                    channel.raw.basic_nack(0, multiple=True, requeue=True)
         return found
 
     async def pause(self, queue: str) -> None:

@@ -304,8 +304,9 @@ class Window:
             channel.on_closed = _nobody
             try:
                 await self._end_consumer(channel)
-                if self.held or self.ready:
-                    channel.raw.basic_nack(0, multiple=True, requeue=True)
+                if count := len(self.held) + len(self.ready):
+                    async with channel.session.giving_back(self.queue, count):
+                        channel.raw.basic_nack(0, multiple=True, requeue=True)
             finally:
                 self._forget_deliveries()
                 await channel.close()
