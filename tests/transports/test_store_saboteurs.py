@@ -124,6 +124,12 @@ class SharesWithoutSayingSo(MemoryResultStore):
         return replace(super().capabilities(), shared=False)
 
 
+@breaks("GET-6", "known")
+class KnowsWhatIsNotFinal(MemoryResultStore):
+    def known(self, task_id):
+        return self._shelf.get([task_id], self.clock.now())[0]
+
+
 @breaks("WAIT-1", "each_as_it_comes")
 class EndsTooEarly(MemoryResultStore):
     async def wait(self, ids):

@@ -37,8 +37,8 @@ def parse(urls: Sequence[str]) -> Address:
     """
     if len(urls) != 1:
         raise ConfigurationError(f"a memory broker has one address, not {len(urls)}: {masked_all(urls)}")
-    parts = urlsplit(urls[0])
     options = url_options(urls[0], {"lease": _seconds})
+    parts = urlsplit(urls[0])
     return Address(parts.netloc + parts.path, options.get("lease", DEFAULT_LEASE))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from celeriac.errors import ConfigurationError
-from celeriac.transport_helpers import url_options
+from celeriac.transport_helpers import masked, url_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +45,13 @@ class Address:
         if len(urls) != 1:
             raise ConfigurationError(f"SQLite takes one URL, not {len(urls)}: a file has one address")
         url = urls[0]
-        parts = urlsplit(url)
         options = url_options(url, {"synchronous": _synchronous, "lease": _lease})
+        parts = urlsplit(url)
         name = unquote(parts.path[1:])
         if name == ":memory:":
             raise ConfigurationError("sqlite:///:memory: would be seen by one connection only; use memory://")
         if parts.netloc or parts.fragment or not name or "\0" in name:
-            raise ConfigurationError(f"{url!r} names no file; {FORM} (and %23 for '#', %3F for '?')")
+            raise ConfigurationError(f"{masked(url)!r} names no file; {FORM} (and %23 for '#', %3F for '?')")
         return cls(
             path=os.path.realpath(name),
             full=options.get("synchronous", True),

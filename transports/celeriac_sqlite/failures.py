@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeriac.errors import AccessRefused, ConnectionLost, MessageTooLarge, TransportError, Unsupported
@@ -46,7 +47,7 @@ def as_transport_error(error: Exception, path: str) -> Exception:
         case PermissionError():
             return AccessRefused(f"{path}: {error.strerror}: {error.filename}")
         case FileNotFoundError() | NotADirectoryError():
-            return ConnectionLost(f"{path}: the folder does not exist: {error.filename}")
+            return ConnectionLost(f"{path}: the folder does not exist: {Path(path).parent}")
         case OSError():
             return ConnectionLost(f"{path}: {error}")
         case UnicodeEncodeError():

@@ -60,10 +60,12 @@ PROMOTE_LOST = """
 UPDATE entry SET state = 0, until = NULL, redelivered = 1 WHERE seq IN (SELECT value FROM json_each(:seqs))"""
 
 NEXT = """
-SELECT json_group_array(json_array(priority, rank, seq, size)) FROM (
-    SELECT e.priority, e.rank, e.seq, length(m.properties) + length(m.body) AS size
-    FROM entry AS e CROSS JOIN message AS m ON m.seq = e.seq
-    WHERE e.queue = :queue AND e.state = 0 ORDER BY e.priority DESC, e.rank LIMIT :limit)"""
+SELECT json_group_array(json_array(q.value, json((
+    SELECT json_group_array(json_array(priority, rank, seq, size)) FROM (
+        SELECT e.priority, e.rank, e.seq, length(m.properties) + length(m.body) AS size
+        FROM entry AS e CROSS JOIN message AS m ON m.seq = e.seq
+        WHERE e.queue = q.value AND e.state = 0 ORDER BY e.priority DESC, e.rank LIMIT :limit)))))
+FROM json_each(:queues) AS q"""
 HOLD = """
 UPDATE entry SET state = 2, until = :until, claim = :claim, deliveries = deliveries + 1
 WHERE seq IN (SELECT value FROM json_each(:seqs))"""

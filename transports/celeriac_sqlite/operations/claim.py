@@ -14,7 +14,7 @@ from celeriac_sqlite.operations.publish import DELAYED
 from celeriac_sqlite.rows import message_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from celeriac.clock import Clock
@@ -98,7 +98,7 @@ def _claim(database: Database, call: Claim) -> Claimed:
     queues = database.catalog.deliverable(call.queues)
     now = call.clock.now()
     promote(database, queues, micros(now))
-    chosen = _in_turn([candidates(database, queue, name, call.limit) for queue, name in queues.items()], call.limit)
+    chosen = _in_turn(_shares(database, queues, call.limit), call.limit)
     if not chosen:
         due = first_due(database, queues)
         return Claimed((), None if due is None else moment(due))
@@ -110,11 +110,28 @@ def _claim(database: Database, call: Claim) -> Claimed:
     return Claimed([_delivery(one, kept[one.seq], number, until, call.consumer) for one in chosen])
 
 
-def candidates(database: Database, queue: int, name: str, limit: int) -> list[Candidate]:
-    """Return the next messages of a queue."""
-    found = database.rows(queries.NEXT, queue=queue, limit=limit)
-    found.sort(key=lambda row: (-row[0], row[1]))  # SQL promises no order of the rows that an aggregate sees
-    return [Candidate(seq, size, name) for _, _, seq, size in found]
+def candidates(database: Database, queues: Mapping[int, str], limit: int) -> dict[int, list[Candidate]]:
+    """Return the next messages of each queue, at most ``limit`` of each."""
+    found = dict(database.rows(queries.NEXT, queues=json.dumps([*queues]), limit=limit))
+    for rows in found.values():
+        rows.sort(key=lambda row: (-row[0], row[1]))  # SQL promises no order of the rows that an aggregate sees
+    return {queue: [Candidate(seq, size, queues[queue]) for _, _, seq, size in found[queue]] for queue in queues}
+
+
+def _shares(database: Database, queues: Mapping[int, str], limit: int) -> Collection[list[Candidate]]:
+    """Return as many of each queue as are taken when all are asked in turn for ``limit`` messages.
+
+    Each is asked for its share of what is missing, and again those that had all of it: ``limit`` of each
+    would be a hundred times too many for a hundred queues.
+    """
+    found: dict[int, list[Candidate]] = {queue: [] for queue in queues}
+    asked, share, missing = queues, 0, limit
+    while asked and missing > 0:
+        share += -(-missing // len(asked))
+        found |= candidates(database, asked, share)
+        asked = {queue: name for queue, name in asked.items() if len(found[queue]) == share}
+        missing = limit - sum(map(len, found.values()))
+    return found.values()
 
 
 def content(database: Database, chosen: Sequence[Candidate]) -> dict[int, list[Any]]:
@@ -126,9 +143,7 @@ def content(database: Database, chosen: Sequence[Candidate]) -> dict[int, list[A
     return kept
 
 
-def _in_turn(queues: Sequence[list[Candidate]], limit: int) -> list[Candidate]:
-    if len(queues) == 1:
-        return queues[0]
+def _in_turn(queues: Collection[list[Candidate]], limit: int) -> list[Candidate]:
     longest = max(map(len, queues), default=0)
     return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)][:limit]
 

@@ -107,7 +107,8 @@ def peek(database: Database, call: Peek) -> Sequence[Message]:
     Raises:
         QueueNotFound: there is no such queue.
     """
-    chosen = candidates(database, database.catalog.queue(call.queue).id, call.queue, call.limit)
+    queue = database.catalog.queue(call.queue).id
+    chosen = candidates(database, {queue: call.queue}, call.limit)[queue]
     kept = content(database, chosen)
     found = []
     for one in chosen:
