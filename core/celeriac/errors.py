@@ -75,12 +75,14 @@ class PluginError(ConfigurationError):
 
     Attributes:
         contract: the contract version that it was written for, where that is what is wrong.
+        install: what to install, as for pip, where its driver is missing and nothing else is wrong.
     """
 
-    def __init__(self, message: str = "", *, contract: int | None = None) -> None:
+    def __init__(self, message: str = "", *, contract: int | None = None, install: str | None = None) -> None:
         """Say what is wrong with it."""
         super().__init__(message)
         self.contract = contract
+        self.install = install
 
 
 class WorkerFailed(CeleriacError):

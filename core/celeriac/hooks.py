@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from celeriac import events
@@ -16,7 +17,7 @@ from celeriac.middleware import Middlewares
 from celeriac.transport_helpers import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     import pluggy
 
@@ -72,7 +73,10 @@ def middlewares_of(app: App, own: Iterable[Middleware]) -> Middlewares:
     """
     found: list[Middleware] = []
     for name, function, arguments in implementations(app.plugins, "celeriac_middleware"):
-        found += asked(name, "celeriac_middleware", function, *[app for _ in arguments]) or ()
+        given = asked(name, "celeriac_middleware", function, *[app for _ in arguments])
+        if given is not None and not isinstance(given, Iterable):
+            raise PluginError(f"the plugin {name} gave {given!r} for celeriac_middleware, which is no list")
+        found += given or ()
     return Middlewares([*found, *own])
 
 

@@ -11,7 +11,7 @@ import inspect
 import os
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ class Installed:
         version: the distribution's version.
         module: the module it names.
         error: why it did not load; ``None`` if it did.
+        extras: the distribution's extras.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Installed:
     version: str
     module: str
     error: str | None = None
+    extras: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -68,13 +70,20 @@ def _loaded_entry_points() -> tuple[tuple[Installed, Any], ...]:
 
 
 def _load(point: EntryPoint) -> tuple[Installed, Any]:
-    distribution = point.dist.name if point.dist else "?"
-    version = point.dist.version if point.dist else "?"
-    installed = Installed(name=point.name, distribution=distribution, version=version, module=point.module)
+    about: dict[str, Any] = _about(point.dist) if point.dist else {"distribution": "?", "version": "?"}
+    installed = Installed(name=point.name, module=point.module, **about)
     try:
         return installed, point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything at import
         return replace(installed, error=f"{type(error).__name__}: {error}"), None
+
+
+@cache
+def _about(distribution: Distribution) -> dict[str, Any]:
+    """Parse a distribution's metadata once, however many plugins it has: its whole README is a part of them."""
+    parsed = distribution.metadata
+    extras = tuple(parsed.get_all("Provides-Extra") or ())
+    return {"distribution": parsed["Name"], "version": parsed["Version"], "extras": extras}
 
 
 class Plugins:
@@ -219,10 +228,9 @@ class Plugins:
         try:
             return factory()
         except ImportError as error:
-            missing = error.name or str(error)
-            raise PluginError(
-                f"the {what} needs {missing!r}, which is not installed; pip install '{_extra(factory)}'"
-            ) from error
+            missing, extra = error.name or str(error), _extra(factory)
+            step = f"pip install '{extra}'" if extra else "install what brings it"
+            raise PluginError(f"the {what} needs {missing!r}, which is not installed; {step}", install=extra) from error
         except PluginError:
             raise
         except (Exception, SystemExit) as error:
@@ -281,15 +289,18 @@ def _clash(scheme: str, first: str, second: str) -> Callable[[], Any]:
     return refuse
 
 
-def _extra(factory: Callable[[], object]) -> str:
-    """Return what to install for the driver of the plugin that owns ``factory``: an extra is named as its plugin."""
+def _extra(factory: Callable[[], object]) -> str | None:
+    """Return the extra with the driver of the plugin that owns ``factory``, if there is one of the plugin's name."""
     for installed, plugin in _loaded_entry_points():
         if getattr(plugin, "__name__", None) == factory.__module__:
-            return f"{installed.distribution}[{installed.name}]"
-    return "celeriac[all]"
+            return f"{installed.distribution}[{installed.name}]" if installed.name in installed.extras else None
+    return None
 
 
 def is_bare(url: str) -> bool:
     """Return whether ``url`` has neither host nor path: nothing that could name something shared."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its transport says what is wrong with it
+        return False
     return not parts.netloc and parts.path in {"", "/"}

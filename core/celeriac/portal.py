@@ -14,7 +14,10 @@ import os
 import sys
 import threading
 import warnings
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from celeriac.errors import CeleriacError, ConfigurationError
 
@@ -115,6 +118,57 @@ class Portal:
             with contextlib.suppress(OSError):
                 os.dup2(null, descriptor)
         os.close(null)
+
+
+class _Crossing:
+    """Where answers for one event loop gather, from other threads; the loop is woken once for all that wait.
+
+    It keeps no reference to the loop, whose life decides over its own.
+    """
+
+    def __init__(self) -> None:
+        self._awake = False
+        self._answers: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+
+    def answer(self, here: asyncio.Future[Any], there: Future[Any]) -> None:
+        self._answers.append((here, there))
+        if not self._awake:
+            self._awake = True
+            try:
+                here.get_loop().call_soon_threadsafe(self._hand_over)
+            except RuntimeError:  # it is closed: nobody waits any more
+                self._answers.clear()
+
+    def _hand_over(self) -> None:
+        self._awake = False  # before the deque is emptied: what is appended after this wakes the loop again
+        while self._answers:
+            here, there = self._answers.popleft()
+            if here.done():  # whoever waited was cancelled
+                continue
+            if there.cancelled():
+                here.cancel()
+            elif (error := there.exception()) is None:
+                here.set_result(there.result())
+            else:
+                here.set_exception(error)
+
+
+_crossings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Crossing] = WeakKeyDictionary()
+
+
+def awaitable(future: Future[T]) -> asyncio.Future[T]:
+    """Return a future of the running loop that ends as ``future`` does; cancelled, it leaves ``future`` alone.
+
+    As `asyncio.wrap_future`, which wakes the loop by a system call for each future: of 500 sends that are gathered,
+    that was a quarter of their cost.
+    """
+    loop = asyncio.get_running_loop()
+    crossing = _crossings.get(loop)
+    if crossing is None:
+        crossing = _crossings[loop] = _Crossing()
+    here: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(partial(crossing.answer, here))
+    return here
 
 
 async def _cancel_the_rest() -> None:

@@ -107,7 +107,9 @@ class Publisher:
         self._timeout = timeout
         self._inbox: deque[_Entry] = deque()
         self._awake = False
-        self._flushing: set[asyncio.Task[None]] = set()
+        self._flushing: dict[asyncio.Task[None], float] = {}  # and when each must have answered, the first one first
+        self._overdue: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def publish(self, messages: Sequence[Message], not_taken: NotTaken | None = None) -> Future[Sequence[Receipt]]:
         """Publish; callable from any thread. The future has one receipt a message, or the error of them all.
@@ -137,14 +139,32 @@ class Publisher:
             entries.append(self._inbox.popleft())
         if entries:
             task = self._loop.create_task(self._answer(entries))
-            self._flushing.add(task)
-            task.add_done_callback(self._flushing.discard)
+            self._flushing[task] = deadline = self._loop.time() + self._timeout
+            task.add_done_callback(self._answered_all)
+            if self._timer is None:
+                self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _answered_all(self, task: asyncio.Task[None]) -> None:
+        del self._flushing[task]
+        self._overdue.discard(task)
+
+    def _expire(self) -> None:
+        """Cancel what is overdue. One timer for all: a timeout of its own took some 20 us a call."""
+        self._timer = None
+        now = self._loop.time()
+        for task, deadline in self._flushing.items():
+            if deadline > now:
+                self._timer = self._loop.call_at(deadline, self._expire)
+                return
+            self._overdue.add(task)
+            task.cancel()
 
     async def _answer(self, entries: list[_Entry]) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._publish(entries)
-        except TimeoutError:
+            await self._publish(entries)
+        except (asyncio.CancelledError, TimeoutError) as error:  # overdue, or a plugin's own
+            if isinstance(error, asyncio.CancelledError) and asyncio.current_task() not in self._overdue:
+                raise
             for entry in entries:
                 self._time_out(entry)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the callers must hear of it

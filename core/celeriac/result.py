@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from celeriac import states
 from celeriac.errors import ResultError, ResultTimeout, TaskRevoked
+from celeriac.portal import awaitable
 from celeriac.protocol import ErrorData, rebuild
 from celeriac.request import current_task
 
@@ -152,13 +153,15 @@ class AsyncResult(Generic[R]):
             ValidationError: it is not what the task says that it returns.
         """
         _may_wait(allow_join=allow_join)
-        return self.outcome(self._run(self.final(timeout)), propagate=propagate)
+        return self.outcome(self._waited(timeout), propagate=propagate)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True, allow_join: bool = False) -> R:
         """Wait for the result from a coroutine; as `get`."""
         _may_wait(allow_join=allow_join)
-        future = self._here.portal.start(self.final(timeout))
-        return self.outcome(await asyncio.wrap_future(future), propagate=propagate)
+        record = self._at_hand()
+        if record is None:
+            record = await asyncio.wrap_future(self._here.portal.start(self.final(timeout)))
+        return self.outcome(record, propagate=propagate)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the result, as `aget` without a timeout."""
@@ -194,6 +197,17 @@ class AsyncResult(Generic[R]):
             self._final = record
         return self._final
 
+    def _waited(self, timeout: float | None) -> ResultRecord:
+        """Return the final record; where it would block a loop it is refused or warned of, come already or not."""
+        self._here.portal.may_block()
+        return self._at_hand() or self._run(self.final(timeout))
+
+    def _at_hand(self) -> ResultRecord | None:
+        """Return the final record if it has come already: in the thread that asks, with no turn of the loop."""
+        if self._final is None:
+            self._final = self._here.known(self.id)
+        return self._final
+
     async def final(self, timeout: float | None = None) -> ResultRecord:
         """Return the final record, on the portal's loop; raises as `get` where there is none."""
         if self._final is None:
@@ -201,7 +215,7 @@ class AsyncResult(Generic[R]):
                 async with asyncio.timeout(timeout):
                     client = self._here
                     if self._pending is not None:
-                        await asyncio.wait([asyncio.wrap_future(self._pending.future)])
+                        await asyncio.wait([awaitable(self._pending.future)])
                         self._pending.check()
                     self._final = await client.wait(self.id)
             except TimeoutError:

@@ -121,6 +121,10 @@ class ResultStore(ABC):
             NoResultStore: this store cannot know results of other processes.
         """
 
+    def known(self, task_id: str) -> ResultRecord | None:  # noqa: ARG002 - for stores that know something
+        """Return a task's final record where it lies in this process already. Asks nobody; any thread may call it."""
+        return None
+
     @abstractmethod
     def wait(self, ids: Sequence[str]) -> AsyncIterator[ResultRecord]:
         """Yield the final record of each id, as they come, once; end when all have come. Pushed, not polled."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from celeriac.errors import ConfigurationError, MessageTooLarge
+from celeriac.portal import awaitable
 from celeriac.protocol import task_message
 from celeriac.publisher import raise_for
 from celeriac.request import current_task
@@ -94,7 +95,7 @@ class Sender:
             return AsyncResult(message.id, client, task=task)
         if (deferred := self._deferred(client, options)) is not None:
             if (crowd := deferred.crowd()) is not None:
-                await asyncio.wait([asyncio.wrap_future(crowd)])
+                await asyncio.wait([awaitable(crowd)])
             return AsyncResult(message.id, client, await self._ahanded_over(deferred, message), task)
         await self.apublish(client, [message])
         return AsyncResult(message.id, client, task=task)
@@ -184,7 +185,7 @@ class Sender:
         pending: list[asyncio.Future[Sequence[Receipt]]] = []
         for chunk in self._chunks(task, calls):
             messages += chunk
-            pending.append(asyncio.wrap_future(client.publisher.publish(chunk)))
+            pending.append(awaitable(client.publisher.publish(chunk)))
             if len(pending) > 1:
                 receipts += await pending.pop(0)
         for future in pending:
@@ -349,7 +350,7 @@ def _confirmed(client: Client, messages: Sequence[Message]) -> None:
 async def _aconfirmed(client: Client, messages: Sequence[Message]) -> None:
     receipts: list[Receipt] = []
     for future in _published(client, messages):
-        answered = await asyncio.wrap_future(future)
+        answered = await awaitable(future)
         receipts += answered
     raise_for(messages, receipts)
 

@@ -36,7 +36,10 @@ _BETWEEN = re.compile(r";(?=$|;|[\w+.-]+://)")  # a URL may name several hosts w
 
 def _urls(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(part for part in _BETWEEN.split(value) if part)
+        urls = tuple(part for part in _BETWEEN.split(value) if part)
+        if not urls:
+            raise ValueError("use a URL; it is empty")  # a variable that was not set, say, in a unit or a manifest
+        return urls
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
         raise ValueError("use a URL, or a list of URLs")
     return tuple(value)
@@ -52,36 +55,53 @@ def _flag(value: Any) -> bool:
         raise ValueError("use true or false") from None
 
 
+def _whole(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValueError("use a whole number") from None
+    if isinstance(value, float) and value != number:
+        raise ValueError("use a whole number")
+    return number
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError("use a number") from None
+
+
 def _count(value: Any) -> int:
-    number = int(value)
+    number = _whole(value)
     if number < 1:
         raise ValueError("use 1 or more")
     return number
 
 
 def _limit(value: Any) -> int:
-    number = int(value)
+    number = _whole(value)
     if number < 0:
         raise ValueError("use 0 (no limit) or more")
     return number
 
 
 def _seconds(value: Any) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 <= number < float("inf"):
         raise ValueError("use seconds, 0 or more")
     return number
 
 
 def _bound(value: Any) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 < number < float("inf"):
         raise ValueError("use seconds, more than 0")
     return number
 
 
 def _time_limit(value: Any) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 < number < float("inf"):
         raise ValueError("use seconds, more than 0; without a limit leave it out")
     return number

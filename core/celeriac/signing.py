@@ -28,9 +28,12 @@ class Secret:
         """Keep ``value``; text is taken as UTF-8.
 
         Raises:
+            TypeError: it is neither text nor bytes.
             ValueError: it is too short to be a key.
         """
-        self._value = value.encode() if isinstance(value, str) else bytes(value)
+        if not isinstance(value, str | bytes):
+            raise TypeError("a key is text or bytes")  # bytes(7) would be seven zeros
+        self._value = value.encode() if isinstance(value, str) else value
         if len(self._value) < LEAST_KEY_BYTES:
             raise ValueError(
                 f"a key has {LEAST_KEY_BYTES} bytes or more; make one by python -c 'import secrets; "

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from celeriac.errors import ConfigurationError, TopologyMismatch, UnknownOption, Unsupported
 from celeriac.message import DeadLetter, Delivery, Message, Move
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OWN_HEADER = "celeriac"
 _BYTES = "$bytes"
+_WANTED: Mapping[object, str] = {int: "use a whole number", float: "use a number"}
 
 
 class RoutingTable:
@@ -231,14 +232,34 @@ def url_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str
         ConfigurationError: a value that does not convert.
     """
     options: dict[str, Any] = {}
-    for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    for name, text in parse_qsl(_split(url).query, keep_blank_values=True):
         if name not in known:
             raise UnknownOption("URL option", name, known)
         try:
             options[name] = known[name](text)
         except ValueError as error:
-            raise ConfigurationError(f"URL option {name}={text!r}: {error}") from None
+            said = _WANTED.get(known[name], str(error))
+            raise ConfigurationError(f"URL option {name}={text!r}: {said}") from None
     return options
+
+
+def _split(url: str) -> SplitResult:
+    """Split ``url``, before any part of it is shown: one that a password has broken would show a part of that."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or (_has_login(parts) and "@" in parts.path + parts.query + parts.fragment):
+        raise ConfigurationError(
+            f"{masked(url)!r} cannot be read; write its password percent-encoded: "
+            "%2F for '/', %3F for '?', %23 for '#', %40 for '@', %5B for '['"
+        )
+    return parts
+
+
+def _has_login(parts: SplitResult) -> bool:
+    """Return whether what looks like the host has a colon before what is no port."""
+    return re.search(r":(?!\d*$)", re.sub(r"\[.*\]", "", parts.netloc)) is not None
 
 
 def masked(url: str) -> str:

@@ -228,10 +228,12 @@ def test_probes_and_a_port_that_is_taken(worker, celeriac, until_health):
         assert (status, body["problems"], body["node"]) == (200, [], health["node"])
     assert get(port, "/")[0] == 404
     assert get(port, "/live", "POST")[0] == 405
-    for taken in (str(port), "70000"):
-        done = celeriac("worker", "-A", "tasks", "--health-port", taken)
-        assert done.returncode == exits.MISCONFIGURED
-        assert f"--health-port {taken}" in done.stderr
+    taken = celeriac("worker", "-A", "tasks", "--health-port", str(port))
+    assert taken.returncode == exits.MISCONFIGURED
+    assert f"--health-port {port}: Address already in use; give another, or 0 for a free one" in taken.stderr
+    none = celeriac("worker", "-A", "tasks", "--health-port", "70000")
+    assert none.returncode == exits.USAGE
+    assert "70000 is no port: use 0 to 65535" in none.stderr
 
 
 def test_a_worker_that_is_stopping_is_alive_and_not_ready(worker, celeriac, project, until_there, until_health, ask):

@@ -76,6 +76,26 @@ def test_the_broken_are_listed_beside_the_sound(stranger):
     assert "Traceback" not in table.stdout + table.stderr
 
 
+NO_DRIVER = "        import no_such_driver"
+
+
+def test_an_extra_that_is_not_installed_is_no_failure(stranger, project):
+    stranger("lean", PLUGIN.format(scheme="lean", body=NO_DRIVER))
+    with (project / "lean-9.dist-info" / "METADATA").open("a") as file:
+        file.write("Provides-Extra: lean\n")
+    listed = stranger.run("plugins", "--json")
+    assert listed.returncode == exits.OK
+    assert (rows(listed)["lean"]["error"], rows(listed)["lean"]["install"]) == (None, "lean[lean]")
+    assert "not installed: pip install 'lean[lean]'" in stranger.run("plugins").stdout
+
+
+def test_a_driver_that_no_extra_brings_is_a_failure(stranger):
+    stranger("lean", PLUGIN.format(scheme="lean", body=NO_DRIVER))
+    listed = stranger.run("plugins", "--json")
+    assert listed.returncode == exits.FAILED
+    assert "needs 'no_such_driver', which is not installed; install what brings it" in rows(listed)["lean"]["error"]
+
+
 OWN = """
 from celeriac import App
 from celeriac.hookspecs import hookimpl

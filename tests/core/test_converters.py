@@ -2,6 +2,7 @@
 
 import enum
 import math
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -350,3 +351,14 @@ plain = st.recursive(
 def test_whatever_comes_is_taken_or_refused_and_nothing_else_is_raised(annotation, value):
     with suppress(Invalid):
         converter_for(annotation).load(value)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type X = ...` is of Python 3.12")
+def test_an_alias_may_stand_for_itself():
+    made = {}
+    exec("type Json = dict[str, Json] | list[Json] | str | None\ntype A = list[B]\ntype B = dict[str, A] | int", made)  # noqa: S102
+    for name, value in (("Json", {"a": ["x", None, {"b": []}]}), ("A", [1, {"x": [2, {}]}])):
+        converter = converter_for(made[name])
+        assert converter.load(converter.dump(value)) == value
+    with pytest.raises(Invalid, match="not float"):
+        converter_for(made["Json"]).dump({"a": [1.5]})

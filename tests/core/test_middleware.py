@@ -366,6 +366,13 @@ def test_a_plugin_that_fails_to_say_is_told_and_nothing_is_sent(make):
     assert "hush" not in str(caught.value)
 
 
+def test_a_plugin_that_gives_nonsense_is_told_by_name(make):
+    app = make()
+    app.plugins.register(Offers(lambda: 5))
+    with pytest.raises(PluginError, match="plugin Offers gave 5 for celeriac_middleware, which is no list"):
+        app.tasks["double"].delay(1)
+
+
 def test_without_any_nothing_stands_around(make):
     middlewares = make().middlewares
     assert middlewares.run is None

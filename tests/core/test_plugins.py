@@ -141,21 +141,25 @@ def test_a_missing_driver_is_named_with_what_to_install() -> None:
     plugins = Plugins()
     plugins.register(offers("strange", missing))
     with pytest.raises(
-        PluginError, match=r"needs 'no_such_driver', which is not installed; pip install 'celeriac"
+        PluginError, match=r"needs 'no_such_driver', which is not installed; install what brings it"
     ) as e:
         plugins.transport("strange://x")
+    assert e.value.install is None
     assert isinstance(e.value.__cause__, ImportError)
     assert plugins.transport("memory://x") is MemoryTransport, "the others go on"
 
 
 def test_the_extra_of_a_missing_driver_is_its_plugin_s_name(monkeypatch) -> None:
     plugin = SimpleNamespace(__name__=missing.__module__)
-    installed = Installed(name="strange", distribution="celeriac-strange", version="1", module=missing.__module__)
+    installed = Installed(
+        name="strange", distribution="its-own", version="1", module=missing.__module__, extras=("strange",)
+    )
     monkeypatch.setattr(module, "_loaded_entry_points", lambda: ((installed, plugin),))
     plugins = Plugins()
     plugins.register(offers("strange", missing))
-    with pytest.raises(PluginError, match=r"pip install 'celeriac-strange\[strange\]'"):
+    with pytest.raises(PluginError, match=r"pip install 'its-own\[strange\]'") as raised:
         plugins.transport("strange://x")
+    assert raised.value.install == "its-own[strange]"
 
 
 @pytest.mark.parametrize("wrong", [dict, MemoryResultStore, MemoryTransport(["memory://x"], clock=None, on_lost=None)])
@@ -178,7 +182,7 @@ def test_another_contract_is_refused() -> None:
 
 def test_a_plugin_that_does_not_load_harms_no_other_and_is_named(monkeypatch) -> None:
     class Broken:
-        name, module, dist = "broken", "broken", SimpleNamespace(name="broken-dist", version="1")
+        name, module, dist = "broken", "broken", None
 
         def load(self):
             raise RuntimeError("not today")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
 import warnings
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from celeriac import App
 from celeriac.errors import CeleriacError, ConfigurationError
-from celeriac.portal import Portal, portal
+from celeriac.portal import Portal, awaitable, portal
 
 
 @pytest.fixture
@@ -309,3 +312,62 @@ def test_patched_threads_are_refused_in_words(monkeypatch, name: str, function: 
         Portal()
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(**{function: lambda _: False}))
     Portal().shut()
+
+
+def test_answers_from_another_thread_end_as_they_are_and_wake_the_loop_together(monkeypatch) -> None:
+    async def gather() -> None:
+        futures: list[Future[int]] = [Future() for _ in range(300)]
+        futures[2].cancel()
+        loop, woken = asyncio.get_running_loop(), []
+        wake = loop.call_soon_threadsafe
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: woken.append(call) or wake(*call))
+        waiting = [awaitable(future) for future in futures]
+        waiting[1].cancel()
+
+        def end_them() -> None:
+            for number, future in enumerate(futures):
+                if future.cancelled():
+                    continue
+                if number % 100:
+                    future.set_result(number)
+                else:
+                    future.set_exception(ValueError(number))
+
+        end_them()  # with the loop held up: all of them gather
+        assert len(woken) == 1
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [repr(ends[n]) for n in (0, 1, 3, 299)] == ["ValueError(0)", "CancelledError('')", "3", "299"]
+        assert isinstance(ends[2], asyncio.CancelledError)
+        assert not futures[1].cancelled()
+        assert await awaitable(futures[7]) == 7  # done already
+
+    asyncio.run(gather())
+
+
+def test_answers_that_come_while_others_are_handed_over_are_not_left() -> None:
+    async def gather() -> None:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(20):
+                async with asyncio.timeout(20):
+                    numbers = await asyncio.gather(*(awaitable(threads.submit(int, n)) for n in range(500)))
+                assert numbers == list(range(500))
+
+    asyncio.run(gather())
+
+
+def test_an_answer_for_a_loop_that_is_closed_harms_nobody_and_the_loop_is_freed() -> None:
+    def gone() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.new_event_loop()
+        future: Future[int] = Future()
+
+        async def leave() -> None:
+            awaitable(future)
+
+        loop.run_until_complete(leave())
+        loop.close()
+        future.set_result(1)
+        return weakref.ref(loop)
+
+    kept = gone()
+    gc.collect()
+    assert kept() is None

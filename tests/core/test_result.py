@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,6 +54,15 @@ def test_it_waits_and_then_returns_and_asks_no_more(app, add, put, monkeypatch) 
     assert (result.get(), result.state, result.status) == (3, states.SUCCESS, states.SUCCESS)
     assert (result.ready(), result.successful(), result.failed(), result.result) == (True, True, False, 3)
     assert result.traceback is None
+
+
+def test_what_has_come_already_is_returned_without_a_turn_of_the_loop(app, add, monkeypatch) -> None:
+    done = {}
+    monkeypatch.setattr(app.client.connection.store, "known", done.get)
+    result = add.delay(1, 2)
+    done[result.id] = ResultRecord(task_id=result.id, attempt=1, state=states.SUCCESS, body=b"3")
+    monkeypatch.setattr(app.client, "wait", None)
+    assert result.get(timeout=10) == asyncio.run(result.aget(timeout=10)) == 3
 
 
 def test_it_is_awaitable_on_any_loop(add, put) -> None:
@@ -181,6 +191,24 @@ def test_what_nobody_holds_any_more_is_dropped_where_the_store_is_this_process_s
     task_id = AsyncResult("gone", client).id
     gc.collect()
     assert dropped == [task_id]
+
+
+def test_what_is_dropped_by_any_thread_is_forgotten_together(app, monkeypatch) -> None:
+    client, calls, gone = app.client, [], threading.Event()
+    names = [f"gone-{n}" for n in range(4000)]
+
+    async def forget(ids):
+        calls.append(list(ids))
+        if sum(map(len, calls)) == len(names):
+            gone.set()
+
+    monkeypatch.setattr(client, "_forgets", True)
+    monkeypatch.setattr(client.connection.store, "forget", forget)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(client.drop, names))
+    assert gone.wait(10)
+    assert sorted(name for ids in calls for name in ids) == sorted(names)
+    assert len(calls) < 100
 
 
 def test_a_result_carried_over_a_fork_is_asked_for_by_the_child(tmp_path):

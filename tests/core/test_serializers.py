@@ -74,7 +74,7 @@ def test_an_unknown_one_is_named_with_a_did_you_mean():
 def test_a_missing_driver_is_named_with_what_to_install(make_app):
     app = make_app(accept_content=["json", "reversed"])
     app.plugins.register(Plugin(no_driver))
-    with pytest.raises(PluginError, match=r"serializer reversed needs 'driver', which is not installed; pip install"):
+    with pytest.raises(PluginError, match=r"serializer reversed needs 'driver', which is not installed; install what"):
         app.codecs.load()
     with pytest.raises(PluginError, match="needs 'driver'"), app.run_worker():
         pass  # the worker does not start: no message is to find out

@@ -129,16 +129,22 @@ def test_a_url_may_name_several_hosts() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("grace", "soon", "grace='soon'"),
+        ("grace", "soon", "grace='soon': use a number"),
+        ("time_limit", "soon", "use a number"),
         ("grace", -1, "0 or more"),
         ("grace", float("inf"), "0 or more"),
         ("grace", float("nan"), "0 or more"),
         ("concurrency", 0, "1 or more"),
+        ("concurrency", "many", "concurrency='many': use a whole number"),
+        ("concurrency", 1.5, "use a whole number"),
+        ("max_tasks_per_child", "many", "use a whole number"),
         ("max_tasks_per_child", -1, "0 \\(no limit\\)"),
         ("acks_late", "perhaps", "true or false"),
         ("pool", "threads", "did you mean 'thread'"),
         ("declare", "activ", "did you mean 'active'"),
         ("fleet", "rq", "celery"),
+        ("broker", "", "it is empty"),
+        ("backend", ";", "it is empty"),
     ],
 )
 def test_a_value_that_cannot_work_names_itself(name, value, words):

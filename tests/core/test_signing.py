@@ -134,3 +134,12 @@ def test_keys_are_compared_and_kept_as_they_are():
     assert Secret(KEY) == Secret(KEY.encode()) != Secret(OTHER)
     assert len({Secret(KEY), Secret(KEY), Secret(OTHER)}) == 2
     assert pickle.loads(pickle.dumps(Secret(KEY))) == Secret(KEY)  # noqa: S301  our own
+
+
+@pytest.mark.parametrize("key", [12345678, True, list(range(40)), bytearray(40), None])
+def test_a_key_is_text_or_bytes(key):
+    """``bytes(12345678)`` would be a key of zeros."""
+    with pytest.raises(TypeError, match="text or bytes"):
+        Secret(key)
+    with pytest.raises(ConfigurationError, match="signing_keys"):
+        _ = App(signing_keys=[key]).conf

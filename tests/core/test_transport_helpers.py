@@ -18,6 +18,7 @@ from celeriac.transport_helpers import (
     refuse_mismatch,
     refuse_priority,
     refuse_unsupported,
+    url_options,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,3 +87,32 @@ def test_headers_are_one_line_of_ascii_and_equal_ones_are_equal_text() -> None:
     assert text.isascii()
     assert "\n" not in text
     assert load_headers(text) == one
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "x://user:pa?hunter2@host/",
+        "x://user:hunter2/x@host/",
+        "x://user:hunter2#x@host/",
+        "x://u:s3@hunter2/et@host:5672/v",
+        "x://user:hun[ter2@host/",
+        "x://user:hunter2]@host/",
+    ],
+)
+def test_a_url_that_a_password_has_broken_shows_no_part_of_it(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="write its password percent-encoded") as raised:
+        url_options(url, {"a": int})
+    assert not any(part in str(raised.value) for part in ("hunter2", "hun", "ter2", "s3", "et@"))
+
+
+@pytest.mark.parametrize(
+    "url", ["x://host/v@h?a=1", "x:////data/a@b.db?a=1", "x://u:p@h:1/v?a=1", "x://[::1]:5/v@h?a=1", "x://h:1/v@h?a=1"]
+)
+def test_other_urls_may_have_such_signs(url: str) -> None:
+    assert url_options(url, {"a": int}) == {"a": 1}
+
+
+def test_an_option_that_is_no_number_is_told_in_words() -> None:
+    with pytest.raises(ConfigurationError, match="URL option a='x': use a whole number"):
+        url_options("x://host?a=x", {"a": int})

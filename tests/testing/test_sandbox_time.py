@@ -74,3 +74,15 @@ def test_a_task_that_comes_again_and_again_does_not_hold_up_the_test(shop, box):
         poll.delay()
         with pytest.raises(NotDrained, match="poll"):
             box.advance(1_000_000, timeout=0.3)
+
+
+def test_a_task_that_has_exhausted_its_retries_is_a_failure(shop, box):
+    @shop.app.task(name="shop.exhausted", autoretry_for=(OSError,), max_retries=1, default_retry_delay=5)
+    def exhausted():
+        raise OSError("gone")
+
+    exhausted.delay()
+    box.drain()
+    box.advance(10)
+    with pytest.raises(OSError, match="gone"):
+        box.drain()

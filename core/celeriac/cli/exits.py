@@ -55,7 +55,7 @@ HELP = "See {prog} --help"
 _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (ResultTimeout, NOT_YET, "Ask again later: celeriac result ID --wait SECONDS"),
     (ConnectionLost, UNAVAILABLE, "Is the broker running, and is this its URL? Give another with -b URL."),
-    (AccessRefused, REFUSED, "Check user, password, and virtual host or database in the broker's URL."),
+    (AccessRefused, REFUSED, "Check user, password, virtual host or database in the URL; of a file, who may write it."),
     (TopologyMismatch, MISCONFIGURED, "Declare it as it exists, delete it on the broker, or give another name."),
     (NotRegistered, FAILED, "See the names with: celeriac tasks -A module"),
     (ConfigurationError, MISCONFIGURED, HELP),

@@ -4,8 +4,9 @@ example: celeriac plugins
          celeriac plugins --json
          celeriac plugins check nats://localhost
 
-A plugin that does not load, was written for another contract, or whose driver is missing, is listed with the reason.
-With -A, what the App registers itself is listed too.
+A plugin that does not load, or was written for another contract, is listed with the reason, and the exit code is 1. One
+whose driver is an extra that is not installed is listed with what to install; that is no failure. With -A, what the App
+registers itself is listed too.
 
 `check` runs the conformance kit against a broker that runs, and prints a table by clause. It takes minutes. Its queues
 have names of their own, beginning with `kit-`, and are deleted again; exchanges of such names stay where the broker
@@ -114,15 +115,15 @@ def _judged(
         except PluginError as problem:
             problems.append(problem)
     contracts |= {problem.contract for problem in problems if problem.contract is not None}
-    if error is None and problems:
-        error = str(problems[0])
+    faults = [str(problem) for problem in problems if problem.install is None]
     return {
         "brokers": brokers,
         "result_stores": stores,
         "serializers": serializers,
         "contracts": sorted(contracts),
         "capabilities": capabilities,
-        "error": error,
+        "error": error or next(iter(faults), None),
+        "install": next((problem.install for problem in problems if problem.install), None),
     }
 
 
@@ -168,4 +169,5 @@ def _declared(capabilities: Mapping[str, Any]) -> Iterator[str]:
 
 def _cells(row: Mapping[str, Any]) -> list[object]:
     lists = [", ".join(map(str, row[name])) or "-" for name in ("brokers", "result_stores", "serializers", "contracts")]
-    return [row["name"], row["distribution"], row["version"], *lists, row["error"] or "ok"]
+    state = "ok" if row["install"] is None else f"not installed: pip install '{row['install']}'"
+    return [row["name"], row["distribution"], row["version"], *lists, row["error"] or state]

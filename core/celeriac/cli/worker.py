@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celeriac.app import App
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+HIGHEST_PORT = 65535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--grace", metavar="SECONDS", help="time that running tasks have when the worker is told to stop")
     add("--burst", action="store_true", help="end when nothing is ready in its queues and nothing of its own runs")
     add("--reload", action="store_true", help="start again when a source file has changed, for developing")
-    add("--health-port", type=int, metavar="N", help="serve /live and /ready over HTTP there; 0 is a free port")
+    add("--health-port", type=_port, metavar="N", help="serve /live and /ready over HTTP there; 0 is a free port")
     add(
         "--preload",
         action=argparse.BooleanOptionalAction,
         default=None,
         help="import the App once instead of in each process",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: use 0 to {HIGHEST_PORT}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace, app: App | None) -> int:

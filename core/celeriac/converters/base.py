@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHOWN = 60
 
@@ -52,6 +56,26 @@ class Converter(ABC):
     @abstractmethod
     def load(self, plain: Any) -> Any:
         """Return the value that ``plain`` stands for; raises as `dump`."""
+
+
+class Later(Converter):
+    """A converter that is made when it is first needed, as that of what is made of itself must be."""
+
+    def __init__(self, make: Callable[[], Converter]) -> None:
+        """Be what ``make`` returns."""
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Converter:
+        return self._make()
+
+    def dump(self, value: Any) -> Any:
+        """Return it as plain data."""
+        return self._made.dump(value)
+
+    def load(self, plain: Any) -> Any:
+        """Return what it stands for."""
+        return self._made.load(plain)
 
 
 def expected(what: str, value: object) -> Invalid:

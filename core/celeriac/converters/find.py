@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin
 
+from celeriac.converters.base import Later
 from celeriac.converters.classes import (
     DataclassOf,
     MsgspecStruct,
@@ -67,8 +68,23 @@ def converter_for(annotation: Any, bound: Mapping[Any, Any] | None = None) -> Co
         return converter_for(annotation.__supertype__)
     aliased = None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
     if aliased is not None:  # `type X = ...`, from 3.12
-        return converter_for(aliased)
+        return _recursive(annotation) if _leads_to(annotation, annotation) else converter_for(aliased)
     return _container(origin or annotation, args) or _class_of(annotation, origin, args)
+
+
+def _leads_to(annotation: Any, alias: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Return whether ``alias`` stands somewhere in what ``annotation`` is made of: it stands for itself then."""
+    value = None if isinstance(annotation, type) else getattr(annotation, "__value__", None)
+    if value is None or annotation in seen:
+        parts = get_args(annotation)
+    else:
+        parts, seen = (value,), (*seen, annotation)
+    return any(part is alias or _leads_to(part, alias, seen) for part in parts)
+
+
+@lru_cache
+def _recursive(alias: Any) -> Converter:
+    return Later(lambda: converter_for(alias.__value__))
 
 
 def _class_of(annotation: Any, origin: Any, args: tuple[Any, ...]) -> Converter:

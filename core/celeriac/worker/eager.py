@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import CeleriacError, TimeLimitExceeded
 from celeriac.message import ACK, REQUEUE, Move, Requeue, Settlement
+from celeriac.portal import awaitable
 from celeriac.protocol import rebuild
 from celeriac.publisher import Publisher
 from celeriac.topology import DEFAULT_EXCHANGE
@@ -206,7 +207,7 @@ class Eager:
                 return None
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
-        return await asyncio.wrap_future(self._publisher.publish(messages))
+        return await awaitable(self._publisher.publish(messages))
 
 
 async def _take(consumer: Consumer, ours: Collection[str]) -> list[Delivery]:

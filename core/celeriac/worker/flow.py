@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import events, states
 from celeriac.message import ACK, REQUEUE
+from celeriac.portal import awaitable
 from celeriac.publisher import Publisher
 from celeriac.worker.admit import Facts, Refused, admit, counted_lost
 from celeriac.worker.decide import decide
@@ -257,7 +258,7 @@ class Flow:
         return replace(job, acks_late=True)
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[Receipt]:
-        return await asyncio.wrap_future(self._publisher.publish(messages))
+        return await awaitable(self._publisher.publish(messages))
 
 
 def _about(job: Job, now: datetime) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -44,8 +45,9 @@ async def probes(reporter: Reporter, port: int | None, clock: Clock) -> AsyncIte
     responder = Probes(reporter, clock)
     try:
         server = await asyncio.start_server(responder.answer, sock=_listener(port), limit=LONGEST_REQUEST)
-    except (OSError, OverflowError) as error:
-        raise ConfigurationError(f"--health-port {port}: {error}") from error
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno else error
+        raise ConfigurationError(f"--health-port {port}: {said}; give another, or 0 for a free one") from error
     reporter.port = server.sockets[0].getsockname()[1]
     try:
         yield

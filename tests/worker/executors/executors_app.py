@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -40,6 +41,11 @@ def echo(value):
 @app.task
 def pid(*_):
     return os.getpid()
+
+
+@app.task
+def modules():
+    return [name for name in sys.modules if name.startswith("celeriac.")]
 
 
 @app.task

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from celeriac.errors import Unsupported
 from celeriac.worker.job import Failed, Interrupted, Rejected, Succeeded
+
+
+def imported_with(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
 async def test_a_def_task_runs_in_a_child(trial):
@@ -165,6 +172,12 @@ async def test_one_task_a_child(trial):
         pids = [await pool.result(seq) for seq in seqs]
         assert len(set(pids)) > 195  # a pid may come again
         assert len(pool.begun) == 200
+
+
+async def test_a_child_inherits_what_every_child_would_import(trial):
+    inherited = imported_with("celeriac.worker.executors.nursery")
+    async with trial() as pool:
+        assert set(await pool.run("modules")) - inherited == set()
 
 
 async def test_coroutines_count_as_tasks_of_a_child(trial):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from celeriac.errors import ConfigurationError, ConnectionLost, NoResultStore
-from celeriac.states import FAILURE, PENDING, PROGRESS, RETRY, STARTED, SUCCESS
+from celeriac.states import FAILURE, FINAL, PENDING, PROGRESS, RETRY, STARTED, SUCCESS
 from celeriac.testing.conformance.case import eventually, footprint, unique
 from celeriac.testing.conformance.clauses import clause
 from celeriac.testing.conformance.store_case import StoreCase, collected, now, record, stores_that, value_of
@@ -284,6 +284,19 @@ class StoreGetTests(StoreCase):
         await caller.forget([task])
         with pytest.raises(NoResultStore):
             await caller.get([task])
+
+    @clause("GET-6")
+    async def test_known(self) -> None:
+        """Asked from another thread: nothing, or what is final; of others nothing."""
+        caller, worker = await self.open(), await self.open()
+        done, runs, waits = await self.asked(caller, 3)
+        await worker.put([record(runs, caller, STARTED)])
+        await worker.put([record(done, caller)])
+        await self.seen(caller, done)
+        for task in (done, runs, waits, unique("task")):
+            known = await asyncio.to_thread(caller.known, task)
+            assert known is None or known == (await caller.get([task]))[0]
+            assert known is None or known.state in FINAL
 
     @clause("EXP-1", "EXP-2", "EXP-3")
     @stores_that("shared")

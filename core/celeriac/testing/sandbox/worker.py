@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from celeriac.worker.burst import Load
     from celeriac.worker.worker import Worker
 
-FAILED = frozenset({"failed", "timed out", "rejected", "undecodable", "unsupported"})
+FAILED = frozenset(
+    {"failed", "exhausted", "timed out", "rejected", "crashed", "died", "undecodable", "untrusted", "unsupported"}
+)
 LOOK_EVERY = 0.01
 _monotonic = SystemClock().monotonic
 

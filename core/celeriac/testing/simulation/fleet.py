@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,6 +11,7 @@ from celeriac import states
 from celeriac.client import Client
 from celeriac.errors import ConnectionLost, PublishError, TransportError
 from celeriac.message import Message
+from celeriac.portal import awaitable
 from celeriac.publisher import raise_for
 from celeriac.task import NO_OPTIONS
 from celeriac.testing.simulation.apps import PUBLISH_TIMEOUT, QUEUES
@@ -21,6 +21,7 @@ from celeriac.worker.options import WorkerOptions
 from celeriac.worker.worker import Worker
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from celeriac.app import App
@@ -211,7 +212,7 @@ class ClientNode:
         else:
             await app.asend_task(plan.kind.value, **options)
             return
-        raise_for([message], await asyncio.wrap_future(app.client.publisher.publish([message])))
+        raise_for([message], await awaitable(app.client.publisher.publish([message])))
 
     async def _revoke(self, plan: Plan, seconds: float) -> None:
         """Revoke it after a while; an attempt that fails is not repeated."""

@@ -19,8 +19,10 @@ import signal
 import socket
 import sys
 import threading
+import tomllib  # noqa: F401 - as what is imported below
 from typing import Any, NamedTuple
 
+from celeriac import configuration, converters, declared, hooks, plugins  # noqa: F401 - for each child, which inherits them
 from celeriac.loading import load_app
 from celeriac.locator import Locator
 from celeriac.worker.executors import child
