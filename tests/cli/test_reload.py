@@ -102,13 +102,14 @@ def test_nothing_is_lost_while_it_restarts(celeriac, project, reloading):
         "        file.write(f'{number}\\n')\n    time.sleep(0.02)\n"
     )
     sender = (
-        "import tasks, time\nfor number in range(150):\n"
+        "import tasks, time\nprint('imported', flush=True)\nfor number in range(150):\n"
         "    tasks.note.delay(number)\n    time.sleep(0.02)\nprint('sent')\n"
     )
     running = reloading()
     process = subprocess.Popen(
         [sys.executable, "-c", sender], cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout.readline() == "imported\n", "before the file is written again"
     for number in range(2, 5):
         edit(project, '"""Add ', '"""Add and add ')
         until(running, "ready.", number)
