@@ -14,15 +14,15 @@ import os
 import sys
 import threading
 import warnings
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from celeriac.crossing import Crossing
 from celeriac.errors import CeleriacError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Future
 
 T = TypeVar("T")
@@ -120,40 +120,8 @@ class Portal:
         os.close(null)
 
 
-class _Crossing:
-    """Where answers for one event loop gather, from other threads; the loop is woken once for all that wait.
-
-    It keeps no reference to the loop, whose life decides over its own.
-    """
-
-    def __init__(self) -> None:
-        self._awake = False
-        self._answers: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
-
-    def answer(self, here: asyncio.Future[Any], there: Future[Any]) -> None:
-        self._answers.append((here, there))
-        if not self._awake:
-            self._awake = True
-            try:
-                here.get_loop().call_soon_threadsafe(self._hand_over)
-            except RuntimeError:  # it is closed: nobody waits any more
-                self._answers.clear()
-
-    def _hand_over(self) -> None:
-        self._awake = False  # before the deque is emptied: what is appended after this wakes the loop again
-        while self._answers:
-            here, there = self._answers.popleft()
-            if here.done():  # whoever waited was cancelled
-                continue
-            if there.cancelled():
-                here.cancel()
-            elif (error := there.exception()) is None:
-                here.set_result(there.result())
-            else:
-                here.set_exception(error)
-
-
-_crossings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Crossing] = WeakKeyDictionary()
+_Answer = tuple[asyncio.Future[Any], "Future[Any]"]
+_crossings: WeakKeyDictionary[asyncio.AbstractEventLoop, Crossing[_Answer]] = WeakKeyDictionary()
 
 
 def awaitable(future: Future[T]) -> asyncio.Future[T]:
@@ -165,10 +133,27 @@ def awaitable(future: Future[T]) -> asyncio.Future[T]:
     loop = asyncio.get_running_loop()
     crossing = _crossings.get(loop)
     if crossing is None:
-        crossing = _crossings[loop] = _Crossing()
+        crossing = _crossings[loop] = Crossing(_hand_over)
     here: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(partial(crossing.answer, here))
+    future.add_done_callback(partial(_cross, crossing, here))
     return here
+
+
+def _cross(crossing: Crossing[_Answer], here: asyncio.Future[Any], there: Future[Any]) -> None:
+    with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
+        crossing.put((here, there), here.get_loop())
+
+
+def _hand_over(answers: Iterator[_Answer]) -> None:
+    for here, there in answers:
+        if here.done():  # whoever waited was cancelled
+            continue
+        if there.cancelled():
+            here.cancel()
+        elif (error := there.exception()) is None:
+            here.set_result(there.result())
+        else:
+            here.set_exception(error)
 
 
 async def _cancel_the_rest() -> None:

@@ -1,18 +1,17 @@
 """From any thread to the broker: messages are handed to the portal's loop without a coroutine a call.
 
-A caller appends its messages to a deque and wakes the loop only when it is not awake already; whatever has gathered by
-then is published together, so that many threads share round trips.
+Whatever has gathered when the loop looks is published together, so that many threads share round trips.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from celeriac.crossing import Crossing
 from celeriac.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -27,7 +26,7 @@ from celeriac.message import Outcome, Receipt
 from celeriac.topology import DEFAULT_EXCHANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
     from celeriac.connection import Connection
@@ -105,8 +104,7 @@ class Publisher:
         self._connection = connection
         self._loop = loop
         self._timeout = timeout
-        self._inbox: deque[_Entry] = deque()
-        self._awake = False
+        self._inbox = Crossing(self._begin)
         self._flushing: dict[asyncio.Task[None], float] = {}  # and when each must have answered, the first one first
         self._overdue: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -120,29 +118,21 @@ class Publisher:
         """
         entry = _Entry(messages, not_taken)
         entry.future.set_running_or_notify_cancel()  # a caller who goes away does not call back what may be on its way
-        self._inbox.append(entry)
-        if not self._awake:
-            self._awake = True
-            self._loop.call_soon_threadsafe(self._drain)
+        self._inbox.put(entry, self._loop)
         return entry.future
 
     async def flush(self) -> None:
         """Return when everything handed over so far has been answered."""
-        self._drain()
+        self._inbox.hand_over()
         while self._flushing:
             await asyncio.wait(self._flushing)
 
-    def _drain(self) -> None:
-        self._awake = False  # before the deque is emptied: who appends after this wakes us again
-        entries = []
-        while self._inbox:
-            entries.append(self._inbox.popleft())
-        if entries:
-            task = self._loop.create_task(self._answer(entries))
-            self._flushing[task] = deadline = self._loop.time() + self._timeout
-            task.add_done_callback(self._answered_all)
-            if self._timer is None:
-                self._timer = self._loop.call_at(deadline, self._expire)
+    def _begin(self, entries: Iterator[_Entry]) -> None:
+        task = self._loop.create_task(self._answer(list(entries)))
+        self._flushing[task] = deadline = self._loop.time() + self._timeout
+        task.add_done_callback(self._answered_all)
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._expire)
 
     def _answered_all(self, task: asyncio.Task[None]) -> None:
         del self._flushing[task]

@@ -42,6 +42,7 @@ FLOORS = {
     "addresses": 2,
     "configuration": 2,
     "connection": 2,
+    "crossing": 2,
     "declared": 2,
     "hooks": 2,
     "locator": 2,

@@ -14,6 +14,7 @@ from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from celeriac.crossing import Crossing
 from celeriac.errors import ConfigurationError
 from celeriac.worker.executors.base import Pool
 from celeriac.worker.executors.loop_lane import LoopLane
@@ -22,7 +23,7 @@ from celeriac.worker.job import Cancelled, Interrupted
 from celeriac.worker.run import run_sync, user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from celeriac.app import App
     from celeriac.worker.executors.base import PoolCalls, PoolOptions
@@ -62,8 +63,7 @@ class ThreadPool(Pool):
         self._on_lane = 0
         self._work = threading.Condition()
         self._ending = False
-        self._told: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._awake = False
+        self._told = Crossing(_tell)
         self._news = asyncio.Event()
 
     @property
@@ -120,7 +120,7 @@ class ThreadPool(Pool):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await asyncio.shield(asyncio.wrap_future(self._lane.stop()))
                 self._lane.join()
-        self._tell()
+        self._told.hand_over()
         if not self._taken:
             for thread in self._threads:
                 thread.join()
@@ -178,18 +178,9 @@ class ThreadPool(Pool):
     # from any thread, to the worker's loop
 
     def _soon(self, call: Callable[..., None], *args: object) -> None:
-        """Have ``call`` called on the worker's loop, which is woken once for all that gathers until it looks."""
-        self._told.append((call, args))
-        if not self._awake:
-            self._awake = True
-            with contextlib.suppress(RuntimeError):  # closed: this is a thread that was left to itself
-                self._loop.call_soon_threadsafe(self._tell)
-
-    def _tell(self) -> None:
-        self._awake = False  # before the deque is emptied: who appends after this wakes us again
-        while self._told:
-            call, args = self._told.popleft()
-            call(*args)
+        """Have ``call`` called on the worker's loop."""
+        with contextlib.suppress(RuntimeError):  # closed: this is a thread that was left to itself
+            self._told.put((call, args), self._loop)
 
     def _progressed(self, latest: Mapping[int, tuple[bytes, str, str]]) -> None:
         for seq, encoded in latest.items():
@@ -212,3 +203,8 @@ class ThreadPool(Pool):
                 while self._taken:
                     self._news.clear()
                     await self._news.wait()
+
+
+def _tell(calls: Iterator[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
+    for call, args in calls:
+        call(*args)
