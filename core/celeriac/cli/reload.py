@@ -8,7 +8,6 @@ nothing: the worker goes on as it was until the next change.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -22,10 +21,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from celeriac.cli import exits
+from celeriac.cli.signals import handled
 from celeriac.errors import ConfigurationError, WorkerFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
 VARIABLE = "CELERIAC_RELOADER"
@@ -97,7 +97,7 @@ class Reloader:
         """Watch until a signal, and until every worker has ended after it; raises as `reload`."""
         self._tell(f"watching {', '.join(map(str, self._folders))}")
         watcher = threading.Thread(target=self._watch, name="celeriac-watch", daemon=True)
-        with self._signals():
+        with handled(self._told, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self._start()
             watcher.start()
             try:
@@ -172,16 +172,6 @@ class Reloader:
                 self._news.put({Path(path) for _, path in changes})
         except Exception as error:  # noqa: BLE001 - carried to the main thread
             self._news.put(error)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, self._told) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _told(self, number: int, _frame: FrameType | None) -> None:
         self._news.put(int(number))

@@ -12,13 +12,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from celeriac.cli import exits, tasklog
+from celeriac.cli.signals import handled
 from celeriac.worker.executors.solo import SoloPool
 from celeriac.worker.probes import probes
 from celeriac.worker.reporter import Reporter
 from celeriac.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
     from celeriac.app import App
@@ -65,7 +65,7 @@ class Serving:
         Raises:
             CeleriacError: it could not start, or could not go on.
         """
-        with self._signals():
+        with handled(self._told, signal.SIGTERM, signal.SIGINT):
             if self._options.pool == "solo":
                 self._run_beside()
             else:
@@ -119,15 +119,6 @@ class Serving:
             logger.warning("left a task that had not ended; its message has gone back to the queue")
             sys.stdout.flush()
             os._exit(exits.OK if self._error is None else exits.FAILED)  # nothing else ends a busy main thread
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._told) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _told(self, number: int, _frame: FrameType | None) -> None:
         self._asked += 1
