@@ -27,9 +27,7 @@ def load_app(locator: Locator) -> App:
     Raises:
         ConfigurationError: no such module, or no App in it. What the module itself raises goes through.
     """
-    for entry in reversed(locator.path):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
+    extend_path(locator)
     with importing_for_its_app():
         module = _program(locator.module, locator.file) if locator.file else _module(locator.module)
         app = _find(module, locator.attribute)
@@ -44,6 +42,13 @@ def load_app(locator: Locator) -> App:
             app.tasks.alias(app.main or "__main__", app.locator.module)
         app.found_by = locator
     return app
+
+
+def extend_path(locator: Locator) -> None:
+    """Put before ``sys.path`` what the process that knew the App had on its own."""
+    for entry in reversed(locator.path):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
 
 
 def _program(name: str, file: str) -> ModuleType:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from celeriac.settings import Settings
 
 GROUP = "celeriac"
+OURS = "celeriac"  # the distribution
 T = TypeVar("T")
 PortT = TypeVar("PortT", Transport, ResultStore)
 
@@ -64,14 +65,30 @@ class Installed:
 
 
 @cache
+def find_installed() -> tuple[tuple[Installed, EntryPoint], ...]:
+    """Find what installed distributions name, for this process and those forked from it; nothing is imported."""
+    return tuple(_found(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
+
+
+def _found(point: EntryPoint) -> tuple[Installed, EntryPoint]:
+    about: dict[str, Any] = _about(point.dist) if point.dist else {"distribution": "?", "version": "?"}
+    return Installed(name=point.name, module=point.module, **about), point
+
+
+def import_own() -> None:
+    """Import the plugins of this distribution alone: what a stranger's module does is for each process to see."""
+    for installed, point in find_installed():
+        if installed.distribution == OURS:
+            point.load()
+
+
+@cache
 def _loaded_entry_points() -> tuple[tuple[Installed, Any], ...]:
     """Load every installed plugin, once a process; one that fails harms no other."""
-    return tuple(_load(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
+    return tuple(_load(*found) for found in find_installed())
 
 
-def _load(point: EntryPoint) -> tuple[Installed, Any]:
-    about: dict[str, Any] = _about(point.dist) if point.dist else {"distribution": "?", "version": "?"}
-    installed = Installed(name=point.name, module=point.module, **about)
+def _load(installed: Installed, point: EntryPoint) -> tuple[Installed, Any]:
     try:
         return installed, point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may raise anything at import

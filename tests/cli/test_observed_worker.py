@@ -70,6 +70,21 @@ def chain():
 """
 
 
+STRANGER = """
+import os
+from pathlib import Path
+from celeriac.hookspecs import hookimpl
+
+here = Path(__file__).parent
+(here / f"imported-{os.getpid()}").touch()
+
+
+@hookimpl
+def celeriac_executor_started():
+    (here / "started").write_text(str(os.getpid()))
+"""
+
+
 def extend(project, text):
     tasks = project / "tasks.py"
     tasks.write_text(tasks.read_text() + text)
@@ -128,6 +143,24 @@ def test_middleware_runs_where_the_task_runs_and_a_hook_that_raises_harms_nobody
     elsewhere = {text for text, _, pid in notes if int(pid) != child}
     assert elsewhere == {"publish"}, "of the commands that sent"
     assert not any(int(pid) == running.process.pid for _, _, pid in notes)
+
+
+def test_a_distribution_in_the_app_s_own_folder_is_found_by_its_executors_and_imported_by_each(
+    celeriac, project, worker
+):
+    """And not by the process that they are forked from, whatever its import may start."""
+    (project / "stranger.py").write_text(STRANGER)
+    info = project / "stranger-9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 9\n")
+    (info / "entry_points.txt").write_text("[celeriac]\nstranger = stranger\n")
+    running = worker("-c", "1")
+    imported = {int(path.name.partition("-")[2]) for path in project.glob("imported-*")}
+    _, child = call(celeriac, "tasks.where")["result"]
+    assert (project / "started").read_text() == str(child)
+    assert imported == {running.process.pid, child}
+    running.signal(signal.SIGTERM)
+    assert running.wait() == exits.OK
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def missing():
     import no_such_driver  # noqa: F401
 
 
+def forget_installed() -> None:
+    module.find_installed.cache_clear()
+    module._loaded_entry_points.cache_clear()
+
+
 def test_our_own_come_by_their_entry_points() -> None:
     plugins = Plugins()
     assert {"memory", "sqlite", "amqp"} <= plugins.transports().keys()
@@ -189,14 +194,14 @@ def test_a_plugin_that_does_not_load_harms_no_other_and_is_named(monkeypatch) ->
 
     points = [*module.entry_points(group="celeriac"), Broken()]
     monkeypatch.setattr(module, "entry_points", lambda group: points)
-    module._loaded_entry_points.cache_clear()
+    forget_installed()
     try:
         plugins = Plugins()
         assert plugins.transport("memory://x") is MemoryTransport
         with pytest.raises(ConfigurationError, match=r"broken did not load \(RuntimeError: not today\)"):
             plugins.transport("strange://x")
     finally:
-        module._loaded_entry_points.cache_clear()
+        forget_installed()
 
 
 def test_every_call_can_be_traced() -> None:
@@ -242,14 +247,14 @@ def strangers(tmp_path, monkeypatch):
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 7\n")
             (info / "entry_points.txt").write_text(f"[celeriac]\n{name} = {name}\n")
-        module._loaded_entry_points.cache_clear()
+        forget_installed()
         return Plugins()
 
     yield install
     for path in tmp_path.glob("*.py"):
         sys.modules.pop(path.stem, None)
     monkeypatch.undo()
-    module._loaded_entry_points.cache_clear()
+    forget_installed()
 
 
 OFFER = """
@@ -331,3 +336,12 @@ def test_a_contract_that_is_no_number_is_refused(strangers) -> None:
     with pytest.raises(PluginError, match="written for contract \\['x'\\], this celeriac has 1") as raised:
         strangers(late=OFFER.format(scheme="late", body="contract = ['x']")).transport("late://x")
     assert raised.value.contract is None
+
+
+def test_our_own_can_be_imported_without_the_strangers(strangers) -> None:
+    strangers(bold="raise RuntimeError('imported')")
+    names = [installed.name for installed, _ in module.find_installed()]
+    module.import_own()
+    assert "bold" in names
+    assert "bold" not in sys.modules
+    assert "celeriac_sqlite" in sys.modules

@@ -23,7 +23,7 @@ import tomllib  # noqa: F401 - as what is imported below
 from typing import Any, NamedTuple
 
 from celeriac import configuration, converters, declared, hooks, plugins  # noqa: F401 - for each child, which inherits them
-from celeriac.loading import load_app
+from celeriac.loading import extend_path, load_app
 from celeriac.locator import Locator
 from celeriac.worker.executors import child
 from celeriac.worker.executors.frames import RECEIVE_BYTES, FrameReader, frame
@@ -100,7 +100,11 @@ class Nursery:
 
     def _prepare(self, setup: dict[str, Any]) -> None:
         self._setup = setup
-        fault = _preload(Locator.from_wire(setup["locator"])) if setup["preload"] else None
+        locator = Locator.from_wire(setup["locator"])
+        extend_path(locator)
+        with contextlib.suppress(Exception):  # each child would do the same, and will say what is wrong
+            plugins.import_own()
+        fault = _preload(locator) if setup["preload"] else None
         if fault:
             self._tell(REFUSED, fault)
         for stream in (sys.stdout, sys.stderr):
