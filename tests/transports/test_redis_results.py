@@ -59,6 +59,7 @@ def test_keys_are_celery_s():
         ("SUCCESS", timedelta(seconds=1.5), 1500),
         (STARTED, timedelta(seconds=1), 1000),
         ("SUCCESS", timedelta(microseconds=1), 1),
+        ("SUCCESS", timedelta(seconds=1, microseconds=1), 1001),
         ("SUCCESS", timedelta(days=-1), 1),  # Redis takes nothing less
     ],
 )

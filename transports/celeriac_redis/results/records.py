@@ -85,7 +85,8 @@ def entry(keys: Keys, record: ResultRecord, now: datetime) -> Entry:
     kept = FINAL_KEPT if record.state in FINAL else WAITING_KEPT
     if record.expires_at is not None:
         kept = record.expires_at - now
-    return Entry(keys.task(record.task_id), value, record.state, record.attempt, max(1, kept // MILLISECOND))
+    milliseconds = max(1, -(-kept // MILLISECOND))  # rounded up: not gone before its moment
+    return Entry(keys.task(record.task_id), value, record.state, record.attempt, milliseconds)
 
 
 def record_of(value: bytes, kept: int | None, now: datetime, key: bytes) -> ResultRecord:
