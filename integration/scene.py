@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HEARTBEAT = 2
 BOUND = 3 * HEARTBEAT + LONGEST_PAUSE
 TIMEOUT = 2.0  # publish_timeout
-SLACK = 1.5  # of a busy machine
+SLACK = 0.5  # of a busy machine
 NUMBERS = itertools.count()
 
 

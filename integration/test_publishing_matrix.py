@@ -1,6 +1,6 @@
 """Every way in which a publish can end, on every broker: `delay()` returns only when the broker owns and routed the
 message, else it raises within ``publish_timeout``; and the broker holds what was returned from, and nothing else but
-what nobody confirmed: of that, each may have arrived.
+what nobody confirmed and the link withheld: of that, each may have arrived.
 
 No broker refuses a message in memory or in a file by itself (nack), neither has a link to lose, and memory has no disk.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT = 1.5  # publish_timeout
-SLACK = 1.5  # of a busy machine
+SLACK = 0.5  # of a busy machine
 NAME = "sums.add"
 NOWHERE = Exchange("nowhere")
 
@@ -180,19 +180,18 @@ def test_a_memory_alarm(open_app, amqp_node, opened_before) -> None:
     app = open_app(amqp_node.url)
     with Witness(amqp_node.url) as witness:
         witness.delete("celeriac")
-        sent = unknown = 0
+        sent = 0
         if opened_before:
             send(app)
             sent += 1
         amqp_node.control("set_vm_memory_high_watermark", "0.00001")
         try:
-            with raises(PublishUnconfirmed, ConnectionLost) as caught:
+            with raises(PublishUnconfirmed, ConnectionLost):
                 send(app)
-            unknown += caught.errisinstance(PublishUnconfirmed)
         finally:
             amqp_node.control("set_vm_memory_high_watermark", "0.4")
-        unknown += sends_again(app)
-        holds(witness, sent + 1, more=unknown)
+        sends_again(app, 10)
+        holds(witness, sent + 1)
 
 
 def sends_again(app: App, within: float = 15) -> int:
@@ -218,6 +217,7 @@ def sends_again(app: App, within: float = 15) -> int:
 
 
 FAULTS = ("refuse", "reset", "blackhole", "silent", "drip")
+WITHHELD = ("blackhole", "drip")  # what is on its way may arrive once the link is healed
 
 
 @pytest.fixture(params=["amqp", "redis"])
@@ -255,7 +255,7 @@ def fails_by(fault: str, open_app, linked: str, opened_before: bool) -> None:  #
             unknown += caught.errisinstance(PublishUnconfirmed)
         proxy.heal()
         unknown += sends_again(app)
-        holds(witness, sent + 1, app.default_queue.name, unknown)
+        holds(witness, sent + 1, app.default_queue.name, unknown if fault in WITHHELD else 0)
         witness.delete(app.default_queue.name)
 
 
@@ -295,7 +295,7 @@ def test_a_full_disk(open_app, file) -> None:
         assert re.search("full|disk I/O", str(caught.value))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert sends_again(app) == 0, "a file that takes no more is known to have taken nothing"
+    sends_again(app, 10)
     with Witness(f"sqlite:///{file}") as witness:
         holds(witness, sent + 1)
 

@@ -139,16 +139,16 @@ def test_leaving_resets_every_link(echo):
 
 def test_latency_delays_without_slowing(proxy, connect):
     client = connect()
-    proxy.latency(0.5)
+    proxy.latency(0.1)
     begun = time.monotonic()
     sent = b"x" * 1_000_000
     threading.Thread(target=client.sendall, args=(sent,), daemon=True).start()
     assert hears(client, len(sent)) == sent
-    assert 1.0 <= time.monotonic() - begun < 3.0
+    assert 0.2 <= time.monotonic() - begun < 2.0
     proxy.heal()
     begun = time.monotonic()
     assert says(client, b"y") == b"y"
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 0.1
 
 
 def test_drip(proxy, connect):
