@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections import deque
 from concurrent.futures import CancelledError
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from celeriac import states
 from celeriac.control import TOPIC, Control
+from celeriac.crossing import Crossing
 from celeriac.deferred import Deferred
 from celeriac.errors import ConnectionLost, TransportError, UnknownTask, Unsupported
 from celeriac.protocol import ErrorData
@@ -20,7 +20,7 @@ from celeriac.publisher import Publisher
 from celeriac.results import ResultRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from celeriac.codec import Codecs
@@ -80,8 +80,7 @@ class Client:
         self.successor = successor or (lambda: self)
         self._publish_timeout = publish_timeout
         self._forgets = self.reply_to is not None
-        self._dropped: deque[str] = deque()
-        self._dropping = False
+        self._dropped = Crossing(self._drop, after=DROPPED_TOGETHER)
         portal.at_exit(self.close)
 
     def known(self, task_id: str) -> ResultRecord | None:
@@ -174,19 +173,11 @@ class Client:
         """Let a mailbox drop a task that nobody here holds any more; never raises, callable from a destructor."""
         if not self._forgets or self.pid != os.getpid():
             return
-        self._dropped.append(task_id)
-        if not self._dropping:
-            self._dropping = True
-            loop = self.portal.loop
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is kept any more
-                loop.call_soon_threadsafe(loop.call_later, DROPPED_TOGETHER, self._drop)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is kept any more
+            self._dropped.put(task_id, self.portal.loop)
 
-    def _drop(self) -> None:
-        self._dropping = False  # before the deque is emptied: who appends after this calls us again
-        ids = []
-        while self._dropped:
-            ids.append(self._dropped.popleft())
-        self._forgetting = self.portal.loop.create_task(self._forget_dropped(ids))
+    def _drop(self, ids: Iterator[str]) -> None:
+        self._forgetting = self.portal.loop.create_task(self._forget_dropped(list(ids)))
 
     async def _forget_dropped(self, ids: Sequence[str]) -> None:
         with contextlib.suppress(TransportError):  # what is closed or lost keeps nothing

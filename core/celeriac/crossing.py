@@ -21,9 +21,15 @@ class Crossing(Generic[T]):
     It keeps no reference to the loop.
     """
 
-    def __init__(self, take: Callable[[Iterator[T]], None]) -> None:
-        """Let ``take`` be called on the loop, with what has gathered; what it does not take goes with the next."""
+    def __init__(self, take: Callable[[Iterator[T]], None], *, after: float = 0.0) -> None:
+        """Send nothing yet.
+
+        Args:
+            take: called on the loop with what has gathered; what it does not take goes with the next.
+            after: seconds in which more may gather, once the loop has been woken.
+        """
         self._take = take
+        self._after = after
         self._gathered: deque[T] = deque()
         self._awake = False
 
@@ -37,7 +43,10 @@ class Crossing(Generic[T]):
         if not self._awake:
             self._awake = True
             try:
-                loop.call_soon_threadsafe(self.hand_over)
+                if self._after:
+                    loop.call_soon_threadsafe(loop.call_later, self._after, self.hand_over)
+                else:
+                    loop.call_soon_threadsafe(self.hand_over)
             except RuntimeError:
                 self._gathered.clear()  # they may refer to the loop, which may go
                 raise

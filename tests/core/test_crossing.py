@@ -114,3 +114,17 @@ def test_a_closed_loop_is_told_and_nothing_is_kept() -> None:
         crossing.put(0, loop)
     crossing.hand_over()
     assert not arrived
+
+
+def test_more_may_gather_for_a_while() -> None:
+    async def body() -> list[list[int]]:
+        loop, arrived, some = asyncio.get_running_loop(), list[list[int]](), asyncio.Event()
+        crossing = Crossing(lambda gathered: (arrived.append(list(gathered)), some.set()), after=0.05)
+        crossing.put(0, loop)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the loop has been woken
+        crossing.put(1, loop)
+        await asyncio.wait_for(some.wait(), 10)
+        return arrived
+
+    assert asyncio.run(body()) == [[0, 1]]
